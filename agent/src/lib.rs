@@ -1,0 +1,1 @@
+//! The agent: fact sources, enforcement at the holder, sealing, witness, local API.

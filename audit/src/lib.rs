@@ -1,0 +1,1 @@
+//! The signed log: Merkle tree, notes, checkpoints, witnesses, proofs, verification.

@@ -1,0 +1,1 @@
+//! The broker: sequencer, policy enforcement, relay, witness rounds, gRPC services.

@@ -1,0 +1,1 @@
+//! Durable append-only storage of entries and sidecars, and the projection beside it.

@@ -1,0 +1,243 @@
+//! Log entries: the public half of every event, and the Merkle leaves.
+//!
+//! Canonical JSON of codes, identifiers and commitments. `@type` and `@version` sort first. The
+//! nonce is random, so that the leaf hash of an entry can't be guessed from its likely content.
+
+use crate::{
+    bytes::{Bytes, Digest, Nonce, PublicKey},
+    canonical::{self, CanonicalError},
+    commitment::Opening,
+    error::ErrorCode,
+    ids::{AgencyId, ConsentId, FederationId, RequestId},
+    pdp::ItemRuling,
+    permit::Permit,
+    statement::{AgencyKeys, Envelope},
+    time::Timestamp,
+    vocabulary::Sector,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Most bytes of an entry: the length field of a C2SP entry bundle has 16 bits.
+pub const MAX_ENTRY_BYTES: usize = 65_535;
+
+/// The keys of a broker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokerKeys {
+    /// Verifier key of checkpoints, in the note format.
+    pub checkpoint: String,
+    /// Ed25519 key of permits.
+    pub permit: PublicKey,
+    /// Ristretto255 key of the oblivious function.
+    pub oprf: PublicKey,
+}
+
+/// Why a request was stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopCause {
+    /// The consent relied on was withdrawn.
+    Withdrawn(ConsentId),
+    /// Deciding again gave a denial.
+    DecidedAgain,
+    /// One of the two agencies was revoked.
+    Revoked(AgencyId),
+}
+
+/// What an entry records. Entries that carry a signed statement record what an agency said;
+/// the others record what the broker did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntryBody {
+    /// The log begins.
+    Founded {
+        /// The federation.
+        federation: FederationId,
+        /// The keys of its broker.
+        keys: BrokerKeys,
+        /// The policy bundle in force.
+        bundle: Digest,
+    },
+    /// A policy bundle is in force from here on.
+    BundleActivated {
+        /// Its digest.
+        bundle: Digest,
+    },
+    /// An agency was invited.
+    Invited {
+        /// Who.
+        agency: AgencyId,
+        /// As what.
+        sector: Sector,
+        /// Digest of the one-time token.
+        token: Digest,
+        /// Until when.
+        expires_at: Timestamp,
+    },
+    /// An agency joined, or joined again with new keys.
+    Enrolled {
+        /// Who.
+        agency: AgencyId,
+        /// With which keys.
+        keys: AgencyKeys,
+        /// Digest of the invitation's token.
+        token: Digest,
+        /// Serial number of its TLS certificate, hexadecimal.
+        certificate: String,
+    },
+    /// An agency was shut out.
+    Revoked {
+        /// Who.
+        agency: AgencyId,
+    },
+    /// An agency said something.
+    Said {
+        /// Who.
+        agency: AgencyId,
+        /// The signed statement.
+        envelope: Envelope,
+    },
+    /// A statement was refused: it never became part of the state.
+    Refused {
+        /// From whom.
+        agency: AgencyId,
+        /// Why.
+        code: ErrorCode,
+        /// Digest of the payload.
+        statement: Digest,
+    },
+    /// A request was decided, or decided again.
+    Decided {
+        /// Which.
+        request: RequestId,
+        /// The rulings, one per item.
+        items: Vec<ItemRuling>,
+        /// By which bundle.
+        bundle: Digest,
+    },
+    /// A permit was issued.
+    Offered {
+        /// The permit.
+        permit: Box<Permit>,
+    },
+    /// A request was stopped.
+    Stopped {
+        /// Which.
+        request: RequestId,
+        /// Why.
+        cause: StopCause,
+    },
+    /// A recipient of facts was told that the consent they rested on is withdrawn.
+    Recalled {
+        /// Which request brought the facts.
+        request: RequestId,
+        /// Which consent.
+        consent: ConsentId,
+    },
+    /// A request ran out of time.
+    Expired {
+        /// Which.
+        request: RequestId,
+    },
+    /// Blinded values were evaluated for an agency.
+    HandlesEvaluated {
+        /// For whom.
+        agency: AgencyId,
+        /// How many.
+        count: u32,
+    },
+}
+
+impl EntryBody {
+    /// The code of the type.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Founded { .. } => "founded",
+            Self::BundleActivated { .. } => "bundle_activated",
+            Self::Invited { .. } => "invited",
+            Self::Enrolled { .. } => "enrolled",
+            Self::Revoked { .. } => "revoked",
+            Self::Said { .. } => "said",
+            Self::Refused { .. } => "refused",
+            Self::Decided { .. } => "decided",
+            Self::Offered { .. } => "offered",
+            Self::Stopped { .. } => "stopped",
+            Self::Recalled { .. } => "recalled",
+            Self::Expired { .. } => "expired",
+            Self::HandlesEvaluated { .. } => "handles_evaluated",
+        }
+    }
+}
+
+/// A log entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The type, as [`EntryBody::code`].
+    #[serde(rename = "@type")]
+    pub kind: String,
+    /// Format version, 1.
+    #[serde(rename = "@version")]
+    pub version: u8,
+    /// When it was sequenced, by the broker's clock.
+    pub at: Timestamp,
+    /// What it records.
+    pub body: EntryBody,
+    /// Fresh randomness.
+    pub nonce: Nonce,
+}
+
+impl Entry {
+    /// The canonical bytes: the Merkle leaf.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CanonicalError> {
+        canonical::to_vec(self)
+    }
+
+    /// Parses strictly; the type must be that of the body.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CanonicalError> {
+        let entry: Self = canonical::from_slice(bytes)?;
+        if entry.kind != entry.body.code() || entry.version != crate::statement::VERSION {
+            return Err(CanonicalError::NotCanonical);
+        }
+        Ok(entry)
+    }
+}
+
+/// The private half of an event: what opens the commitments of its entry, and sealed payloads.
+/// Written together with the entry, erasable later.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sidecar {
+    /// The openings.
+    pub openings: Vec<Opening>,
+    /// Sealed payloads by name; opaque here.
+    pub payloads: BTreeMap<String, Bytes>,
+}
+
+impl Sidecar {
+    /// Encodes for the journal.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CanonicalError> {
+        Ok(serde_json::to_vec(self)?)
+    }
+
+    /// Decodes; an empty sidecar has no bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CanonicalError> {
+        if bytes.is_empty() {
+            Ok(Self::default())
+        } else {
+            Ok(serde_json::from_slice(bytes)?)
+        }
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.openings.is_empty() && self.payloads.is_empty()
+    }
+}
+
+/// An event: both halves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Public.
+    pub entry: Entry,
+    /// Private.
+    pub sidecar: Sidecar,
+}

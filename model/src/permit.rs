@@ -1,0 +1,55 @@
+//! The permit: what the broker allows one holder to answer, once, soon.
+
+use crate::{
+    bytes::{Digest, PublicKey},
+    canonical::{self, CanonicalError},
+    ids::{AgencyId, CaseId, RequestId},
+    pdp::Obligation,
+    statement::Item,
+    time::Timestamp,
+    vocabulary::{LegalBasis, Purpose},
+};
+use serde::{Deserialize, Serialize};
+
+/// A permit. It stands whole in its `offered` entry; with the proof of that entry's inclusion and
+/// the broker's signature it is what a holder's agent needs to check, alone, that it may answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permit {
+    /// Which request.
+    pub request: RequestId,
+    /// Digest of the requester's signed statement.
+    pub statement: Digest,
+    /// Who asked.
+    pub requester: AgencyId,
+    /// Who may answer; nobody else.
+    pub holder: AgencyId,
+    /// What may be answered, each up to its level.
+    pub items: Vec<Item>,
+    /// What for.
+    pub purpose: Purpose,
+    /// On which basis.
+    pub basis: LegalBasis,
+    /// In which case.
+    pub case: Option<CaseId>,
+    /// To which key the answer must be sealed.
+    pub reply_key: PublicKey,
+    /// Whether a person at the holder must agree first.
+    pub review: bool,
+    /// What the recipient must do.
+    pub obligations: Vec<Obligation>,
+    /// Index of the `decided` entry.
+    pub decision: u64,
+    /// Digest of the policy bundle.
+    pub bundle: Digest,
+    /// From when.
+    pub issued_at: Timestamp,
+    /// Until when.
+    pub not_after: Timestamp,
+}
+
+impl Permit {
+    /// The digest by which answers name it.
+    pub fn digest(&self) -> Result<Digest, CanonicalError> {
+        canonical::digest(self)
+    }
+}

@@ -1,0 +1,252 @@
+//! The rows of the broker's projection.
+
+use crate::{
+    bytes::{Digest, Handle, PublicKey},
+    ids::{AgencyId, CaseId, ConsentId, RequestId},
+    pdp::{Effect, ItemRuling},
+    request::Status,
+    statement::{AgencyKeys, AgreementTerms, ConsentTerms, Item, Reliance, WithdrawalScope},
+    time::Timestamp,
+    vocabulary::{
+        CaseOutcome, CaseRole, Category, EmergencyKind, LegalBasis, Profile, Purpose, Sector,
+        Stage, Threshold, WorkerRole,
+    },
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agency {
+    /// Its name.
+    pub agency: AgencyId,
+    /// Its keys and sector.
+    pub keys: AgencyKeys,
+    /// Serial number of its certificate, hexadecimal.
+    pub certificate: String,
+    /// Whether it is a member now.
+    pub active: bool,
+    /// Index of the entry by which it joined.
+    pub joined: u64,
+}
+
+impl Agency {
+    /// Its sector.
+    pub const fn sector(&self) -> Sector {
+        self.keys.sector
+    }
+}
+
+/// An open invitation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// Who.
+    pub agency: AgencyId,
+    /// As what.
+    pub sector: Sector,
+    /// Until when.
+    pub expires_at: Timestamp,
+}
+
+/// An agreement with its signatures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// The terms.
+    pub terms: AgreementTerms,
+    /// Digest of the canonical terms.
+    pub digest: Digest,
+    /// Who has signed.
+    pub signed: Vec<AgencyId>,
+    /// Index of the proposal.
+    pub proposed: u64,
+}
+
+impl Agreement {
+    /// Whether every party has signed.
+    pub fn is_signed_by_all(&self) -> bool {
+        self.terms
+            .parties
+            .iter()
+            .all(|p| self.signed.contains(&p.agency))
+    }
+
+    /// Whether it is in force: signed by all, begun, not ended.
+    pub fn is_in_force(&self, at: Timestamp) -> bool {
+        self.is_signed_by_all() && self.terms.starts_at <= at && at < self.terms.ends_at
+    }
+
+    /// Whether `agency` is a party.
+    pub fn has_party(&self, agency: &AgencyId) -> bool {
+        self.terms.parties.iter().any(|p| p.agency == *agency)
+    }
+}
+
+/// A consent with its withdrawals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consent {
+    /// The terms.
+    pub terms: ConsentTerms,
+    /// Who recorded it.
+    pub recorded_by: AgencyId,
+    /// The person; gone once erased.
+    pub subject: Handle,
+    /// What was withdrawn.
+    pub withdrawn: Vec<WithdrawalScope>,
+    /// Index of the record.
+    pub recorded: u64,
+}
+
+impl Consent {
+    /// Whether a withdrawal covers this recipient and category.
+    pub fn is_withdrawn_for(&self, recipient: &AgencyId, category: Category) -> bool {
+        self.withdrawn.iter().any(|scope| match scope {
+            WithdrawalScope::All => true,
+            WithdrawalScope::Recipient(agency) => agency == recipient,
+            WithdrawalScope::Category(withdrawn) => *withdrawn == category,
+        })
+    }
+
+    /// Whether `agency` is named in it: recorded it, may receive or may disclose.
+    pub fn names(&self, agency: &AgencyId) -> bool {
+        self.recorded_by == *agency
+            || self.terms.recipients.contains(agency)
+            || self.terms.disclosers.contains(agency)
+    }
+}
+
+/// A case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Case {
+    /// Its id.
+    pub case: CaseId,
+    /// Who opened it, and leads.
+    pub lead: AgencyId,
+    /// By which mechanism.
+    pub profile: Profile,
+    /// Where it stands.
+    pub stage: Stage,
+    /// Whether the threshold is met.
+    pub threshold: Threshold,
+    /// What each agency is to it.
+    pub agencies: BTreeMap<AgencyId, CaseRole>,
+    /// The categories that the plan needs.
+    pub plan: Vec<Category>,
+    /// The person, from stage 3 on.
+    pub subject: Option<Handle>,
+    /// How it closed, if it did.
+    pub outcome: Option<CaseOutcome>,
+    /// Index of the opening.
+    pub opened: u64,
+}
+
+impl Case {
+    /// What `agency` is to it; `Out` if it never was in.
+    pub fn role(&self, agency: &AgencyId) -> CaseRole {
+        self.agencies.get(agency).copied().unwrap_or(CaseRole::Out)
+    }
+}
+
+/// The latest decision on a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Index of the entry.
+    pub index: u64,
+    /// When.
+    pub at: Timestamp,
+    /// The rulings.
+    pub items: Vec<ItemRuling>,
+    /// By which bundle.
+    pub bundle: Digest,
+}
+
+impl Decision {
+    /// The items that may be answered.
+    pub fn allowed(&self) -> impl Iterator<Item = &ItemRuling> {
+        self.items
+            .iter()
+            .filter(|i| i.ruling.effect != Effect::Deny)
+    }
+
+    /// The effect over all: review if any allowed item needs it, deny if none is allowed.
+    pub fn effect(&self) -> Effect {
+        let effects = || self.allowed().map(|i| i.ruling.effect);
+        if effects().next().is_none() {
+            Effect::Deny
+        } else if effects().any(|e| e == Effect::Review) {
+            Effect::Review
+        } else {
+            Effect::Permit
+        }
+    }
+}
+
+/// The permit in force for a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PermitRef {
+    /// Index of the `offered` entry.
+    pub index: u64,
+    /// Digest of the permit.
+    pub digest: Digest,
+    /// Until when it may be used.
+    pub not_after: Timestamp,
+}
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestRow {
+    /// Its id.
+    pub request: RequestId,
+    /// Who asked.
+    pub requester: AgencyId,
+    /// Who is asked.
+    pub holder: AgencyId,
+    /// What.
+    pub items: Vec<Item>,
+    /// What for.
+    pub purpose: Purpose,
+    /// On which basis.
+    pub basis: LegalBasis,
+    /// On which consent or agreement.
+    pub reliance: Option<Reliance>,
+    /// In which case.
+    pub case: Option<CaseId>,
+    /// The emergency that is claimed.
+    pub emergency: Option<EmergencyKind>,
+    /// The worker's role.
+    pub role: WorkerRole,
+    /// Whether the worker's training is current.
+    pub trained: bool,
+    /// The person.
+    pub subject: Option<Handle>,
+    /// Where to seal the answer.
+    pub reply_key: PublicKey,
+    /// After this it is void.
+    pub not_after: Timestamp,
+    /// Digest of the signed statement.
+    pub statement: Digest,
+    /// Index of the statement's entry.
+    pub submitted: u64,
+    /// Where it stands.
+    pub status: Status,
+    /// The latest decision.
+    pub decision: Option<Decision>,
+    /// The permit in force.
+    pub permit: Option<PermitRef>,
+    /// Index of the answer's entry, and the digest of the sealed answer.
+    pub answer: Option<(u64, Digest)>,
+}
+
+impl RequestRow {
+    /// The consents on which the latest decision rests.
+    pub fn consents(&self) -> Vec<ConsentId> {
+        let mut ids: Vec<_> = self
+            .decision
+            .iter()
+            .flat_map(Decision::allowed)
+            .filter_map(|i| i.ruling.consent.clone())
+            .collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+}
