@@ -1,0 +1,303 @@
+//! What the local interfaces show, as JSON. The same structs serve the command line (`--json`
+//! prints them), the portal, and tests.
+
+use passerelle_model::{
+    pdp::{ItemRuling, Obligation},
+    request::Status,
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+/// State of a broker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokerStatus {
+    /// Federation name.
+    pub federation: String,
+    /// Version of the program.
+    pub version: String,
+    /// Entries in the log.
+    pub log_size: u64,
+    /// Size of the newest checkpoint that a quorum has cosigned.
+    pub published_size: u64,
+    /// Witnesses that exist, and how many must cosign.
+    pub witnesses: u64,
+    /// The quorum.
+    pub quorum: u64,
+    /// Members.
+    pub members: Vec<MemberStatus>,
+    /// Digest of the policy bundle.
+    pub bundle: String,
+}
+
+/// One member, as its broker sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    /// Name.
+    pub agency: String,
+    /// Sector.
+    pub sector: String,
+    /// Whether it is a member now.
+    pub active: bool,
+    /// Whether its agent is connected.
+    pub connected: bool,
+    /// Requests that wait for it.
+    pub waiting: u64,
+}
+
+/// State of an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentStatus {
+    /// Agency.
+    pub agency: String,
+    /// Sector.
+    pub sector: String,
+    /// Federation.
+    pub federation: String,
+    /// Version of the program.
+    pub version: String,
+    /// Whether the stream to the broker is up.
+    pub connected: bool,
+    /// Why not, as an error code, when it is down.
+    pub last_error: Option<String>,
+    /// People in the local index.
+    pub people: u64,
+    /// Facts held.
+    pub facts: u64,
+    /// People whose handle is not known yet (the broker was unreachable at import).
+    pub without_handle: u64,
+    /// Size of the tree that this witness cosigned last.
+    pub witness_size: u64,
+    /// Statements that wait to be sent.
+    pub outbox: u64,
+    /// Requests that wait for a reviewer here.
+    pub reviews: u64,
+    /// Members known, from verified entries.
+    pub members: Vec<String>,
+}
+
+/// What an import did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportReport {
+    /// People read without a problem.
+    pub people: u64,
+    /// New.
+    pub added: u64,
+    /// Changed.
+    pub updated: u64,
+    /// As before.
+    pub unchanged: u64,
+    /// Facts of the people read.
+    pub facts: u64,
+    /// Rows that were left out.
+    pub problems: Vec<ImportProblem>,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+}
+
+/// A row that was left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportProblem {
+    /// Line in the file, from 1.
+    pub line: u64,
+    /// Column name, if one is to blame.
+    pub column: Option<String>,
+    /// What is wrong, without the cell's content.
+    pub message: String,
+}
+
+/// An agreement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgreementView {
+    /// Its terms.
+    pub terms: passerelle_model::statement::AgreementTerms,
+    /// Who has signed.
+    pub signed: Vec<String>,
+    /// proposed, in_force, not_begun, ended.
+    pub status: String,
+    /// Whole days until it ends, if in force.
+    pub days_left: Option<u64>,
+}
+
+/// A consent, as an agency named in it sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsentView {
+    /// Its terms.
+    pub terms: passerelle_model::statement::ConsentTerms,
+    /// Who recorded it.
+    pub recorded_by: String,
+    /// What was withdrawn.
+    pub withdrawn: Vec<passerelle_model::statement::WithdrawalScope>,
+    /// active, expired, withdrawn, partly_withdrawn.
+    pub status: String,
+    /// The person, if known here.
+    pub person: Option<String>,
+}
+
+/// A case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaseView {
+    /// Its id.
+    pub case: String,
+    /// Who leads.
+    pub lead: String,
+    /// Profile code.
+    pub profile: String,
+    /// Stage code.
+    pub stage: String,
+    /// Threshold code.
+    pub threshold: String,
+    /// Agencies with their roles.
+    pub agencies: std::collections::BTreeMap<String, String>,
+    /// Plan categories.
+    pub plan: Vec<String>,
+    /// Outcome code, if closed.
+    pub outcome: Option<String>,
+    /// The person, if known here.
+    pub person: Option<String>,
+}
+
+/// A thing that was done and is in the log, or why it was not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// Id of what was made or changed.
+    pub id: String,
+    /// Index of its entry, if it is in the log already.
+    pub index: Option<u64>,
+    /// done, or queued while the broker can't be reached.
+    pub status: String,
+}
+
+/// One line of a request list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestLine {
+    /// Its id.
+    pub request: String,
+    /// Requester.
+    pub requester: String,
+    /// Holder.
+    pub holder: String,
+    /// Items as category:level.
+    pub items: Vec<String>,
+    /// Purpose code.
+    pub purpose: String,
+    /// Where it stands, as this agency knows it.
+    pub status: Status,
+    /// When it was made.
+    pub at: Timestamp,
+    /// Until when a reviewer should answer, at the holder.
+    pub review_by: Option<Timestamp>,
+}
+
+/// A decided item, in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemView {
+    /// The ruling, as it stands in the log.
+    #[serde(flatten)]
+    pub item: ItemRuling,
+    /// English sentences: rule, source, plain words.
+    pub explained_en: Vec<String>,
+    /// The same in French.
+    pub explained_fr: Vec<String>,
+}
+
+/// One fact of an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerItem {
+    /// Category code.
+    pub category: String,
+    /// Level that was given.
+    pub level: String,
+    /// Values, reduced to the level.
+    pub values: Vec<serde_json::Value>,
+}
+
+/// An opened answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerView {
+    /// released, declined, cannot_say.
+    pub outcome: String,
+    /// What was released.
+    pub items: Vec<AnswerItem>,
+    /// What the recipient must do.
+    pub obligations: Vec<Obligation>,
+    /// When it must be gone, if a retention applies.
+    pub erase_by: Option<Timestamp>,
+    /// Whether the consent it rested on has been withdrawn since.
+    pub recalled: bool,
+}
+
+/// Everything this agency knows of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestView {
+    /// The line of the list.
+    #[serde(flatten)]
+    pub line: RequestLine,
+    /// Legal basis code.
+    pub basis: String,
+    /// Case, if any.
+    pub case: Option<String>,
+    /// Emergency code, if any.
+    pub emergency: Option<String>,
+    /// The latest decision, once known here.
+    pub decision: Vec<ItemView>,
+    /// Index of the decision's entry.
+    pub decision_index: Option<u64>,
+    /// The answer, at the requester once delivered.
+    pub answer: Option<AnswerView>,
+    /// Who asks and why, at the holder.
+    pub asked_by: Option<AskedBy>,
+    /// Why nothing more will come, as a code (withdrawn, decided_again, revoked, an error code).
+    pub stopped: Option<String>,
+    /// Whether the holder's record was found, at the holder under review.
+    pub record_found: Option<bool>,
+    /// Index of the log entry at which each step happened.
+    pub trail: Vec<TrailStep>,
+}
+
+/// Who asks, opened by the holder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedBy {
+    /// Worker id at the requester.
+    pub worker: String,
+    /// Role code.
+    pub role: String,
+    /// The free text.
+    pub justification: String,
+}
+
+/// One step of a request with its entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrailStep {
+    /// Index of the entry.
+    pub index: u64,
+    /// Type of the entry or statement.
+    pub what: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Log entries for a reader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditPage {
+    /// Size of the tree that the newest cosigned checkpoint covers.
+    pub size: u64,
+    /// Distinct valid cosignatures on it.
+    pub cosignatures: u64,
+    /// The entries.
+    pub entries: Vec<AuditLine>,
+}
+
+/// One log entry for a reader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditLine {
+    /// Its index.
+    pub index: u64,
+    /// The entry, if the reader may read it.
+    pub entry: Option<serde_json::Value>,
+    /// Type of the entry, or of the statement in it; `sealed` if it may not be read.
+    pub what: String,
+    /// One sentence.
+    pub summary: String,
+    /// Leaf hash, hexadecimal.
+    pub leaf_hash: String,
+}
