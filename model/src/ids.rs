@@ -118,6 +118,12 @@ random_ids! {
     AgreementId, "agreement id", "isa";
 }
 
+/// The name under which an agency's witness cosigns: unique among federations too, since a key id
+/// is made of name and key.
+pub fn witness_name(federation: &FederationId, agency: &AgencyId) -> String {
+    format!("{federation}/{agency}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

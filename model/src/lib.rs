@@ -6,16 +6,20 @@
 //! Out of scope: clocks, sockets, files, randomness, signatures. Time and entropy arrive as
 //! inputs, signatures are checked by a function that the caller hands in.
 
+pub mod apply;
 pub mod bytes;
 pub mod canonical;
 pub mod commitment;
+pub mod decide;
 pub mod entry;
 pub mod error;
 pub mod ids;
 pub mod pdp;
 pub mod permit;
+pub mod pip;
 pub mod records;
 pub mod request;
+pub mod state;
 pub mod statement;
 pub mod store;
 pub mod time;

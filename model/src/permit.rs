@@ -11,6 +11,9 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 
+/// DSSE payload type of permits.
+pub const PAYLOAD_TYPE: &str = "application/vnd.passerelle.permit.v1+json";
+
 /// A permit. It stands whole in its `offered` entry; with the proof of that entry's inclusion and
 /// the broker's signature it is what a holder's agent needs to check, alone, that it may answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

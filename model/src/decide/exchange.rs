@@ -1,0 +1,328 @@
+//! One exchange: request, decision, permit, answer, receipt.
+
+use super::{
+    DECISION_FRESH_S, Draft, MAX_EXPIRED_PER_TICK, MAX_REQUEST_LIFE_S, PERMIT_LIFE_S, Reply, Step,
+    Stop, ensure,
+};
+use crate::{
+    bytes::{Bytes, Commitment, Handle},
+    commitment::Field,
+    entry::{EntryBody, Sidecar, StopCause},
+    error::ErrorCode,
+    ids::RequestId,
+    pdp::{Effect, ItemRuling, Obligation, Ruling},
+    permit::Permit,
+    pip,
+    records::{Decision, RequestRow},
+    request::{Status, Step as Move},
+    state::{self, key},
+    statement::{
+        Answer, Item, MAX_ITEMS, PAYLOAD_ANSWER, PAYLOAD_CONTEXT, Receipt, ReceiptKind, Renewal,
+        Request, Verified,
+    },
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most bytes of a sealed context.
+pub(super) const MAX_CONTEXT_BYTES: usize = 16 * 1024;
+
+/// Most bytes of a sealed answer.
+pub(super) const MAX_ANSWER_BYTES: usize = 300 * 1024;
+
+/// The sidecar of a statement about a person: the opening of its subject and nothing else, for
+/// other openings are none of the broker's business, even if an agency should send them.
+pub(super) fn subject_sidecar(said: &Verified, subject: Option<&Commitment>) -> Step<Sidecar> {
+    let mut sidecar = Sidecar::default();
+    if let Some(commitment) = subject {
+        let opening = said.opening(Field::Subject, commitment)?;
+        ensure(
+            Handle::from_slice(&opening.data.0).is_some(),
+            ErrorCode::OpeningMismatch,
+        )?;
+        sidecar.openings.push(opening.clone());
+    }
+    Ok(sidecar)
+}
+
+fn payload(said: &Verified, name: &str, digest: &crate::bytes::Digest, max: usize) -> Step<Bytes> {
+    let bytes = said.payload(name, digest)?;
+    ensure(bytes.0.len() <= max, ErrorCode::TooLarge)?;
+    Ok(bytes.clone())
+}
+
+pub(super) fn request(draft: &mut Draft<'_, '_>, said: &Verified, asked: &Request) -> Step<u64> {
+    let now = draft.inputs.now;
+    ensure(
+        state::request(draft.state, &asked.request)?.is_none(),
+        ErrorCode::Duplicate,
+    )?;
+    ensure(
+        state::member(draft.state, &asked.holder)?.is_some(),
+        ErrorCode::UnknownAgency,
+    )?;
+    ensure(
+        asked.holder != said.statement().agency,
+        ErrorCode::OutOfRange,
+    )?;
+    ensure(
+        (1..=MAX_ITEMS).contains(&asked.items.len()),
+        ErrorCode::OutOfRange,
+    )?;
+    let categories: BTreeSet<_> = asked.items.iter().map(|i| i.category).collect();
+    ensure(categories.len() == asked.items.len(), ErrorCode::OutOfRange)?;
+    ensure(
+        now < asked.not_after && asked.not_after <= now.plus_s(MAX_REQUEST_LIFE_S),
+        ErrorCode::OutOfRange,
+    )?;
+    if let Some(case) = &asked.case {
+        ensure(
+            state::case(draft.state, case)?.is_some(),
+            ErrorCode::UnknownCase,
+        )?;
+    }
+    // Without a case there is no way to know whom a request without a person is about.
+    ensure(
+        asked.subject.is_some() || asked.case.is_some(),
+        ErrorCode::OutOfRange,
+    )?;
+    let mut sidecar = subject_sidecar(said, asked.subject.as_ref())?;
+    let context = payload(said, PAYLOAD_CONTEXT, &asked.context, MAX_CONTEXT_BYTES)?;
+    sidecar.payloads = BTreeMap::from([(PAYLOAD_CONTEXT.to_owned(), context)]);
+    let index = draft.push_said(said, sidecar)?;
+    let row = load(draft, &asked.request)?;
+    let items = rule_all(draft, &row)?;
+    push_decision(draft, &row, items)?;
+    Ok(index)
+}
+
+fn load(draft: &Draft<'_, '_>, request: &RequestId) -> Step<RequestRow> {
+    state::request(draft.state, request)?.ok_or(Stop::Refused(ErrorCode::UnknownRequest))
+}
+
+/// Rules on every item as things stand now.
+fn rule_all(draft: &Draft<'_, '_>, row: &RequestRow) -> Step<Vec<ItemRuling>> {
+    row.items
+        .iter()
+        .map(|item| {
+            let matter = pip::collect(draft.state, row, *item, draft.inputs.now)?;
+            let ruling = match matter {
+                Some(matter) => draft.inputs.pdp.rule(&matter),
+                None => Ruling::deny("unknown_agency"),
+            };
+            Ok(ItemRuling {
+                category: item.category,
+                level: item.level,
+                ruling,
+            })
+        })
+        .collect()
+}
+
+fn push_decision(draft: &mut Draft<'_, '_>, row: &RequestRow, items: Vec<ItemRuling>) -> Step<u64> {
+    draft.push_public(EntryBody::Decided {
+        request: row.request.clone(),
+        items,
+        bundle: draft.inputs.pdp.bundle(),
+    })
+}
+
+/// Issues a permit, on grounds looked at again this instant (promise: on delivery it is decided
+/// again, never replayed).
+pub(super) fn offer(draft: &mut Draft<'_, '_>, request: &RequestId) -> Step<Reply> {
+    let row = load(draft, request)?;
+    let now = draft.inputs.now;
+    let permit_is_live = row.permit.as_ref().is_some_and(|p| now < p.not_after);
+    let wants_permit =
+        row.status == Status::Queued || (row.status == Status::Offered && !permit_is_live);
+    if !wants_permit || row.not_after <= now {
+        return Ok(Reply::Nothing);
+    }
+    issue(draft, row)
+}
+
+fn issue(draft: &mut Draft<'_, '_>, mut row: RequestRow) -> Step<Reply> {
+    let now = draft.inputs.now;
+    let items = rule_all(draft, &row)?;
+    let decision = row.decision.as_ref().ok_or(ErrorCode::WrongState)?;
+    let stands = decision.items == items
+        && decision.bundle == draft.inputs.pdp.bundle()
+        && now < decision.at.plus_s(DECISION_FRESH_S);
+    if !stands {
+        push_decision(draft, &row, items)?;
+        row = load(draft, &row.request)?;
+    }
+    if !row.status.is_open() {
+        return Ok(Reply::Nothing);
+    }
+    let permit = Box::new(permit(draft, &row)?);
+    Ok(Reply::Done {
+        index: draft.push_public(EntryBody::Offered { permit })?,
+    })
+}
+
+fn permit(draft: &Draft<'_, '_>, row: &RequestRow) -> Step<Permit> {
+    let decision = row.decision.as_ref().ok_or(ErrorCode::WrongState)?;
+    let now = draft.inputs.now;
+    Ok(Permit {
+        request: row.request.clone(),
+        statement: row.statement,
+        requester: row.requester.clone(),
+        holder: row.holder.clone(),
+        items: decision
+            .allowed()
+            .map(|i| Item {
+                category: i.category,
+                level: i.level,
+            })
+            .collect(),
+        purpose: row.purpose,
+        basis: row.basis,
+        case: row.case.clone(),
+        reply_key: row.reply_key,
+        review: decision.effect() == Effect::Review,
+        obligations: obligations(decision),
+        decision: decision.index,
+        bundle: decision.bundle,
+        issued_at: now,
+        not_after: now.plus_s(PERMIT_LIFE_S).min(row.not_after),
+    })
+}
+
+/// The obligations of all allowed items together; of several retention periods the shortest.
+fn obligations(decision: &Decision) -> Vec<Obligation> {
+    let all: BTreeSet<_> = decision
+        .allowed()
+        .flat_map(|i| i.ruling.obligations.iter().cloned())
+        .collect();
+    let shortest = all
+        .iter()
+        .filter_map(|o| {
+            if let Obligation::RetainDays(days) = o {
+                Some(*days)
+            } else {
+                None
+            }
+        })
+        .min();
+    all.into_iter()
+        .filter(|o| !matches!(o, Obligation::RetainDays(_)))
+        .chain(shortest.map(Obligation::RetainDays))
+        .collect()
+}
+
+/// Sequences an answer, if the permit still stands at this instant.
+pub(super) fn answer(draft: &mut Draft<'_, '_>, said: &Verified, answer: &Answer) -> Step<u64> {
+    let row = load(draft, &answer.request)?;
+    ensure(row.holder == said.statement().agency, ErrorCode::NotAParty)?;
+    ensure(row.status != Status::Stopped, ErrorCode::PermitWithdrawn)?;
+    ensure(row.status == Status::Offered, ErrorCode::WrongState)?;
+    let permit = row.permit.as_ref().ok_or(ErrorCode::WrongState)?;
+    ensure(permit.digest == answer.permit, ErrorCode::PermitMismatch)?;
+    ensure(
+        draft.inputs.now < permit.not_after,
+        ErrorCode::PermitExpired,
+    )?;
+    let sealed = payload(said, PAYLOAD_ANSWER, &answer.sealed, MAX_ANSWER_BYTES)?;
+    check_ground(draft, &row)?;
+    let payloads = BTreeMap::from([(PAYLOAD_ANSWER.to_owned(), sealed)]);
+    draft.push_said(
+        said,
+        Sidecar {
+            openings: Vec::new(),
+            payloads,
+        },
+    )
+}
+
+/// Every item that the permit allows must still be allowed, on terms no stricter.
+fn check_ground(draft: &mut Draft<'_, '_>, row: &RequestRow) -> Step {
+    let items = rule_all(draft, row)?;
+    let decision = row.decision.as_ref().ok_or(ErrorCode::WrongState)?;
+    let gone =
+        decision.items.iter().zip(&items).any(|(then, now)| {
+            then.ruling.effect != Effect::Deny && now.ruling.effect == Effect::Deny
+        });
+    if gone {
+        let cause = StopCause::DecidedAgain;
+        draft.push_public(EntryBody::Stopped {
+            request: row.request.clone(),
+            cause,
+        })?;
+        return Err(Stop::Refused(ErrorCode::PermitWithdrawn));
+    }
+    // Review is now needed where it was not, or the ground is another consent: a new permit.
+    let changed = decision.items.iter().zip(&items).any(|(then, now)| {
+        then.ruling.effect != Effect::Deny
+            && (then.ruling.effect != now.ruling.effect
+                || then.ruling.consent != now.ruling.consent)
+    });
+    ensure(!changed, ErrorCode::PermitExpired)
+}
+
+pub(super) fn receipt(draft: &mut Draft<'_, '_>, said: &Verified, receipt: &Receipt) -> Step<u64> {
+    let row = load(draft, &receipt.request)?;
+    ensure(
+        row.requester == said.statement().agency,
+        ErrorCode::NotAParty,
+    )?;
+    let (_, sealed) = row.answer.ok_or(ErrorCode::WrongState)?;
+    ensure(sealed == receipt.sealed, ErrorCode::PayloadMismatch)?;
+    row.status.after(match receipt.kind {
+        ReceiptKind::Delivered => Move::Deliver,
+        ReceiptKind::Viewed => Move::View,
+        ReceiptKind::Erased => Move::Erase,
+    })?;
+    draft.push_said(said, Sidecar::default())
+}
+
+/// The holder has an expired permit, and asks for another.
+pub(super) fn renewal(draft: &mut Draft<'_, '_>, said: &Verified, renewal: &Renewal) -> Step<u64> {
+    let row = load(draft, &renewal.request)?;
+    ensure(row.holder == said.statement().agency, ErrorCode::NotAParty)?;
+    ensure(row.status != Status::Stopped, ErrorCode::PermitWithdrawn)?;
+    ensure(row.status == Status::Offered, ErrorCode::WrongState)?;
+    let named = row
+        .permit
+        .as_ref()
+        .is_some_and(|p| p.digest == renewal.permit);
+    ensure(named, ErrorCode::PermitMismatch)?;
+    ensure(draft.inputs.now < row.not_after, ErrorCode::WrongState)?;
+    let index = draft.push_said(said, Sidecar::default())?;
+    issue(draft, row)?;
+    Ok(index)
+}
+
+/// Ends requests whose time is up.
+pub(super) fn tick(draft: &mut Draft<'_, '_>) -> Step<Reply> {
+    let due = draft.state_scan_due()?;
+    let mut last = None;
+    for id in due {
+        let Some(row) = state::request_by_text(draft.state, &id)? else {
+            continue;
+        };
+        if row.status.is_open() {
+            last = Some(draft.push_public(EntryBody::Expired {
+                request: row.request,
+            })?);
+        }
+    }
+    Ok(last.map_or(Reply::Nothing, |index| Reply::Done { index }))
+}
+
+impl Draft<'_, '_> {
+    fn state_scan_due(&self) -> Step<Vec<String>> {
+        use crate::store::{Read as _, StoreError};
+        let table = key::due_table();
+        let rows = self.state.scan(&table, None, MAX_EXPIRED_PER_TICK)?;
+        let now = self.inputs.now.0.to_be_bytes();
+        rows.into_iter()
+            .filter_map(|(key, _)| {
+                let (at, id) = key.get(1..)?.split_at_checked(8)?;
+                (at <= now.as_slice()).then(|| id.to_vec())
+            })
+            .map(|id| {
+                String::from_utf8(id).map_err(|_| Stop::Store(StoreError("key is not text".into())))
+            })
+            .collect()
+    }
+}

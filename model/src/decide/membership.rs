@@ -1,0 +1,113 @@
+//! The federation and its members.
+
+use super::{Draft, Reply, Step, ensure};
+use crate::{
+    bytes::Digest,
+    entry::{BrokerKeys, EntryBody, StopCause},
+    error::ErrorCode,
+    ids::{AgencyId, FederationId},
+    state::{self, key},
+    statement::AgencyKeys,
+    time::Timestamp,
+    vocabulary::Sector,
+};
+
+pub(super) fn found(
+    draft: &mut Draft<'_, '_>,
+    federation: &FederationId,
+    keys: &BrokerKeys,
+) -> Step<Reply> {
+    ensure(
+        state::federation(draft.state)?.is_none(),
+        ErrorCode::Duplicate,
+    )?;
+    let index = draft.push_public(EntryBody::Founded {
+        federation: federation.clone(),
+        keys: keys.clone(),
+        bundle: draft.inputs.pdp.bundle(),
+    })?;
+    Ok(Reply::Done { index })
+}
+
+pub(super) fn activate_bundle(draft: &mut Draft<'_, '_>) -> Step<Reply> {
+    let bundle = draft.inputs.pdp.bundle();
+    let federation = state::federation(draft.state)?.ok_or(ErrorCode::WrongState)?;
+    if federation.bundle == bundle {
+        return Ok(Reply::Nothing);
+    }
+    Ok(Reply::Done {
+        index: draft.push_public(EntryBody::BundleActivated { bundle })?,
+    })
+}
+
+pub(super) fn invite(
+    draft: &mut Draft<'_, '_>,
+    agency: &AgencyId,
+    sector: Sector,
+    token: &Digest,
+    expires_at: Timestamp,
+) -> Step<Reply> {
+    ensure(expires_at > draft.inputs.now, ErrorCode::OutOfRange)?;
+    ensure(
+        state::invitation(draft.state, token)?.is_none(),
+        ErrorCode::Duplicate,
+    )?;
+    let index = draft.push_public(EntryBody::Invited {
+        agency: agency.clone(),
+        sector,
+        token: *token,
+        expires_at,
+    })?;
+    Ok(Reply::Done { index })
+}
+
+pub(super) fn enrol(
+    draft: &mut Draft<'_, '_>,
+    agency: &AgencyId,
+    token: &Digest,
+    keys: &AgencyKeys,
+    certificate: &str,
+) -> Step<Reply> {
+    let invitation = state::invitation(draft.state, token)?.ok_or(ErrorCode::InviteInvalid)?;
+    ensure(
+        invitation.agency == *agency
+            && invitation.sector == keys.sector
+            && draft.inputs.now < invitation.expires_at,
+        ErrorCode::InviteInvalid,
+    )?;
+    let index = draft.push_public(EntryBody::Enrolled {
+        agency: agency.clone(),
+        keys: keys.clone(),
+        token: *token,
+        certificate: certificate.to_owned(),
+    })?;
+    Ok(Reply::Done { index })
+}
+
+/// Shuts an agency out, and stops every open request from it or to it in the same step.
+pub(super) fn revoke(draft: &mut Draft<'_, '_>, agency: &AgencyId) -> Step<Reply> {
+    ensure(
+        state::member(draft.state, agency)?.is_some(),
+        ErrorCode::UnknownAgency,
+    )?;
+    let index = draft.push_public(EntryBody::Revoked {
+        agency: agency.clone(),
+    })?;
+    for prefix in [
+        key::open_by_holder(agency, ""),
+        key::open_by_requester(agency, ""),
+    ] {
+        for id in state::suffixes(draft.state, &prefix, usize::MAX)? {
+            let Some(row) = state::request_by_text(draft.state, &id)? else {
+                continue;
+            };
+            if row.status.is_open() {
+                draft.push_public(EntryBody::Stopped {
+                    request: row.request,
+                    cause: StopCause::Revoked(agency.clone()),
+                })?;
+            }
+        }
+    }
+    Ok(Reply::Done { index })
+}

@@ -1,0 +1,283 @@
+//! The projection's tables: typed access to the rows that [`apply`](crate::apply::apply) writes.
+//!
+//! Every key starts with one table byte. Parts of a key are identifiers (which have no NUL),
+//! fixed-size digests, or big-endian numbers, so that byte order is the order wanted.
+
+use crate::{
+    bytes::{Digest, Handle},
+    entry::BrokerKeys,
+    ids::{AgencyId, AgreementId, CaseId, ConsentId, FederationId, RequestId},
+    records::{Agency, Agreement, Case, Consent, Invitation, RequestRow},
+    store::{Overlay, Read, StoreError},
+    time::Timestamp,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Version of the tables; another version on disk means rebuild.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Most rows that one look-up by index returns: consents of a person, agreements of a pair.
+pub const MAX_CANDIDATES: usize = 64;
+
+/// What the log says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Federation {
+    /// Its name.
+    pub federation: FederationId,
+    /// The broker's keys.
+    pub keys: BrokerKeys,
+    /// The bundle in force.
+    pub bundle: Digest,
+}
+
+/// Keys of the tables.
+pub mod key {
+    use super::{AgencyId, Digest, Handle, Timestamp};
+
+    const SEPARATOR: &[u8] = &[0];
+
+    fn join(table: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let mut key = vec![table];
+        for part in parts {
+            key.extend_from_slice(part);
+        }
+        key
+    }
+
+    /// The federation's only row.
+    pub fn federation() -> Vec<u8> {
+        vec![b'f']
+    }
+    /// Agency by name; an empty name is the prefix of all.
+    pub fn agency(agency: &str) -> Vec<u8> {
+        join(b'a', &[agency.as_bytes()])
+    }
+    /// Invitation by token digest.
+    pub fn invitation(token: &Digest) -> Vec<u8> {
+        join(b'i', &[&token.0])
+    }
+    /// Agreement by id.
+    pub fn agreement(id: &str) -> Vec<u8> {
+        join(b'g', &[id.as_bytes()])
+    }
+    /// Agreements by discloser and recipient; without an id the prefix.
+    pub fn agreement_by_pair(from: &AgencyId, to: &AgencyId, id: &str) -> Vec<u8> {
+        let (from, to) = (from.as_str().as_bytes(), to.as_str().as_bytes());
+        join(b'p', &[from, SEPARATOR, to, SEPARATOR, id.as_bytes()])
+    }
+    /// Consent by id.
+    pub fn consent(id: &str) -> Vec<u8> {
+        join(b'c', &[id.as_bytes()])
+    }
+    /// Consents by person; without an id the prefix.
+    pub fn consent_by_subject(subject: &Handle, id: &str) -> Vec<u8> {
+        join(b's', &[&subject.0, id.as_bytes()])
+    }
+    /// Case by id.
+    pub fn case(id: &str) -> Vec<u8> {
+        join(b'k', &[id.as_bytes()])
+    }
+    /// Request by id.
+    pub fn request(id: &str) -> Vec<u8> {
+        join(b'r', &[id.as_bytes()])
+    }
+    /// Open requests by holder; without a request the prefix.
+    pub fn open_by_holder(holder: &AgencyId, request: &str) -> Vec<u8> {
+        join(
+            b'h',
+            &[holder.as_str().as_bytes(), SEPARATOR, request.as_bytes()],
+        )
+    }
+    /// Open requests by requester; without a request the prefix.
+    pub fn open_by_requester(requester: &AgencyId, request: &str) -> Vec<u8> {
+        join(
+            b'q',
+            &[requester.as_str().as_bytes(), SEPARATOR, request.as_bytes()],
+        )
+    }
+    /// Requests that rest on a consent; without a request the prefix.
+    pub fn by_consent(consent: &str, request: &str) -> Vec<u8> {
+        join(b'w', &[consent.as_bytes(), SEPARATOR, request.as_bytes()])
+    }
+    /// Open requests by the time at which they end.
+    pub fn due(at: Timestamp, request: &str) -> Vec<u8> {
+        join(b'd', &[&at.0.to_be_bytes(), request.as_bytes()])
+    }
+    /// The table of open requests by end.
+    pub fn due_table() -> Vec<u8> {
+        vec![b'd']
+    }
+    /// Entries that concern an agency: its mailbox, and its right to read.
+    pub fn mailbox(agency: &AgencyId, index: u64) -> Vec<u8> {
+        join(
+            b'o',
+            &[agency.as_str().as_bytes(), SEPARATOR, &index.to_be_bytes()],
+        )
+    }
+    /// The prefix of an agency's mailbox.
+    pub fn mailbox_of(agency: &AgencyId) -> Vec<u8> {
+        join(b'o', &[agency.as_str().as_bytes(), SEPARATOR])
+    }
+    /// Membership entries, which concern everybody.
+    pub fn membership(index: u64) -> Vec<u8> {
+        join(b'm', &[&index.to_be_bytes()])
+    }
+    /// The table of membership entries.
+    pub fn membership_table() -> Vec<u8> {
+        vec![b'm']
+    }
+    /// Statements already sequenced, by digest.
+    pub fn seen(statement: &Digest) -> Vec<u8> {
+        join(b'n', &[&statement.0])
+    }
+}
+
+/// Reads one row.
+pub fn row<T: DeserializeOwned>(state: &dyn Read, key: &[u8]) -> Result<Option<T>, StoreError> {
+    state.get(key)?.map(|bytes| decode(&bytes)).transpose()
+}
+
+/// Decodes a row's value.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(bytes).map_err(|e| StoreError(format!("row does not decode: {e}")))
+}
+
+/// Writes one row.
+pub fn put<T: Serialize>(
+    state: &mut Overlay<'_>,
+    key: Vec<u8>,
+    value: &T,
+) -> Result<(), StoreError> {
+    let bytes =
+        serde_json::to_vec(value).map_err(|e| StoreError(format!("row does not encode: {e}")))?;
+    state.write(key, Some(bytes));
+    Ok(())
+}
+
+/// What follows `prefix` in each key under it, as text.
+pub fn suffixes(state: &dyn Read, prefix: &[u8], limit: usize) -> Result<Vec<String>, StoreError> {
+    let rows = state.scan(prefix, None, limit)?;
+    rows.into_iter()
+        .map(|(key, _)| {
+            let suffix = key.get(prefix.len()..).unwrap_or_default();
+            String::from_utf8(suffix.to_vec()).map_err(|_| StoreError("key is not text".into()))
+        })
+        .collect()
+}
+
+/// The federation, once founded.
+pub fn federation(state: &dyn Read) -> Result<Option<Federation>, StoreError> {
+    row(state, &key::federation())
+}
+
+/// An agency, member or former member.
+pub fn agency(state: &dyn Read, id: &AgencyId) -> Result<Option<Agency>, StoreError> {
+    row(state, &key::agency(id.as_str()))
+}
+
+/// A member.
+pub fn member(state: &dyn Read, id: &AgencyId) -> Result<Option<Agency>, StoreError> {
+    Ok(agency(state, id)?.filter(|a| a.active))
+}
+
+/// Every agency, members and former members.
+pub fn agencies(state: &dyn Read) -> Result<Vec<Agency>, StoreError> {
+    let rows = state.scan(&key::agency(""), None, usize::MAX)?;
+    rows.iter().map(|(_, value)| decode(value)).collect()
+}
+
+/// An open invitation.
+pub fn invitation(state: &dyn Read, token: &Digest) -> Result<Option<Invitation>, StoreError> {
+    row(state, &key::invitation(token))
+}
+
+/// An agreement.
+pub fn agreement(state: &dyn Read, id: &AgreementId) -> Result<Option<Agreement>, StoreError> {
+    row(state, &key::agreement(id.as_str()))
+}
+
+/// A consent.
+pub fn consent(state: &dyn Read, id: &ConsentId) -> Result<Option<Consent>, StoreError> {
+    row(state, &key::consent(id.as_str()))
+}
+
+/// A case.
+pub fn case(state: &dyn Read, id: &CaseId) -> Result<Option<Case>, StoreError> {
+    row(state, &key::case(id.as_str()))
+}
+
+/// A request.
+pub fn request(state: &dyn Read, id: &RequestId) -> Result<Option<RequestRow>, StoreError> {
+    row(state, &key::request(id.as_str()))
+}
+
+/// A request by the text of a key.
+pub fn request_by_text(state: &dyn Read, id: &str) -> Result<Option<RequestRow>, StoreError> {
+    row(state, &key::request(id))
+}
+
+/// The index at which a statement was sequenced.
+pub fn seen(state: &dyn Read, statement: &Digest) -> Result<Option<u64>, StoreError> {
+    row(state, &key::seen(statement))
+}
+
+/// The indices of an agency's entries from `from` on, at most `limit`.
+pub fn mailbox(
+    state: &dyn Read,
+    agency: &AgencyId,
+    from: u64,
+    limit: usize,
+) -> Result<Vec<u64>, StoreError> {
+    indices(state, &key::mailbox_of(agency), from, limit)
+}
+
+/// The indices of membership entries from `from` on.
+pub fn membership(state: &dyn Read, from: u64, limit: usize) -> Result<Vec<u64>, StoreError> {
+    indices(state, &key::membership_table(), from, limit)
+}
+
+/// Whether the entry at `index` concerns `agency`.
+pub fn concerns(state: &dyn Read, agency: &AgencyId, index: u64) -> Result<bool, StoreError> {
+    Ok(state.get(&key::mailbox(agency, index))?.is_some()
+        || state.get(&key::membership(index))?.is_some())
+}
+
+fn indices(
+    state: &dyn Read,
+    prefix: &[u8],
+    from: u64,
+    limit: usize,
+) -> Result<Vec<u64>, StoreError> {
+    let after = from
+        .checked_sub(1)
+        .map(|i| [prefix, &i.to_be_bytes()].concat());
+    let rows = state.scan(prefix, after.as_deref(), limit)?;
+    rows.iter()
+        .map(|(key, _)| {
+            let suffix = key.get(prefix.len()..).and_then(|s| s.try_into().ok());
+            suffix
+                .map(u64::from_be_bytes)
+                .ok_or_else(|| StoreError("key has no index".into()))
+        })
+        .collect()
+}
+
+/// Consents that may cover a request about `subject`.
+pub fn consents_of(state: &dyn Read, subject: &Handle) -> Result<Vec<Consent>, StoreError> {
+    let ids = suffixes(state, &key::consent_by_subject(subject, ""), MAX_CANDIDATES)?;
+    ids.iter()
+        .filter_map(|id| row(state, &key::consent(id)).transpose())
+        .collect()
+}
+
+/// Agreements with a line from `from` to `to`.
+pub fn agreements_between(
+    state: &dyn Read,
+    from: &AgencyId,
+    to: &AgencyId,
+) -> Result<Vec<Agreement>, StoreError> {
+    let ids = suffixes(state, &key::agreement_by_pair(from, to, ""), MAX_CANDIDATES)?;
+    ids.iter()
+        .filter_map(|id| row(state, &key::agreement(id)).transpose())
+        .collect()
+}
