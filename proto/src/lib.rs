@@ -12,7 +12,6 @@ pub mod views;
 #[expect(
     missing_docs,
     clippy::all,
-    unreachable_pub,
     unused_qualifications,
     reason = "generated from the .proto files, which carry the documentation"
 )]

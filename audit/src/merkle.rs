@@ -1,0 +1,422 @@
+//! The Merkle tree of RFC 6962, section 2.1: hashes, roots, proofs and their verification.
+//!
+//! In scope: an append-only tree in memory, a streaming frontier, inclusion and consistency
+//! proofs as RFC 6962 sections 2.1.1 and 2.1.2 define them, verification by the iterative
+//! algorithms of RFC 9162 sections 2.1.3.2 and 2.1.4.2 (same trees, same proofs).
+//! Out of scope: storage, tiles (see [`crate::tiles`]), signatures. No proof format of our own.
+
+use passerelle_model::bytes::Digest;
+use sha2::{Digest as _, Sha256};
+
+#[cfg(test)]
+mod tests;
+
+/// Most hashes in a proof: tlog-witness, section "add-checkpoint"; enough for 2^63 - 1 leaves.
+pub const MAX_PROOF_HASHES: usize = 63;
+
+/// Largest tree size that is accepted anywhere, so that every proof fits [`MAX_PROOF_HASHES`].
+pub const MAX_TREE_SIZE: u64 = i64::MAX as u64;
+
+/// Why a hash or a proof can't be computed, or does not verify.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MerkleError {
+    /// The caller asked for a leaf or a size beyond the tree.
+    #[error("no such index or size in a tree of {size} leaves")]
+    OutOfRange {
+        /// The size of the tree, in leaves.
+        size: u64,
+    },
+    /// A proof that no tree of these sizes can have.
+    #[error("the proof has the wrong number of hashes")]
+    WrongLength,
+    /// The proof leads to another root.
+    #[error("the proof does not lead to the root hash")]
+    WrongRoot,
+}
+
+/// The root of the tree without leaves: SHA-256 of nothing.
+pub fn empty_root() -> Digest {
+    Digest::of(b"")
+}
+
+/// `SHA-256(0x00 || entry)`. The prefix keeps leaves and nodes apart, so that a node can't be
+/// passed off as an entry.
+pub fn leaf_hash(entry: &[u8]) -> Digest {
+    Digest(
+        Sha256::new()
+            .chain_update([0])
+            .chain_update(entry)
+            .finalize()
+            .into(),
+    )
+}
+
+/// `SHA-256(0x01 || left || right)`.
+pub fn node_hash(left: &Digest, right: &Digest) -> Digest {
+    let hasher = Sha256::new()
+        .chain_update([1])
+        .chain_update(left.0)
+        .chain_update(right.0);
+    Digest(hasher.finalize().into())
+}
+
+/// An append-only tree: the hashes of all complete subtrees, 64 bytes per leaf.
+#[derive(Debug, Clone, Default)]
+pub struct Tree {
+    /// `levels[l][i]` is the root of leaves `i * 2^l .. (i + 1) * 2^l`.
+    levels: Vec<Vec<Digest>>,
+}
+
+impl Tree {
+    /// The tree without leaves.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Number of leaves.
+    pub fn size(&self) -> u64 {
+        self.levels.first().map_or(0, |leaves| leaves.len() as u64)
+    }
+
+    /// Appends a leaf by its hash (see [`leaf_hash`]) and returns its index.
+    pub fn push(&mut self, leaf: Digest) -> u64 {
+        let index = self.size();
+        let mut hash = leaf;
+        for level in 0.. {
+            if self.levels.len() == level {
+                self.levels.push(Vec::new());
+            }
+            let Some(row) = self.levels.get_mut(level) else {
+                break;
+            };
+            // An even number of hashes here means that `hash` starts a new pair.
+            let left = if row.len() % 2 == 1 {
+                row.last().copied()
+            } else {
+                None
+            };
+            row.push(hash);
+            let Some(left) = left else { break };
+            hash = node_hash(&left, &hash);
+        }
+        index
+    }
+
+    /// The hash of the leaf at `index`.
+    pub fn leaf(&self, index: u64) -> Option<Digest> {
+        self.complete(0, index)
+    }
+
+    /// The root of the complete subtree of leaves `index * 2^level .. (index + 1) * 2^level`.
+    pub fn complete(&self, level: u32, index: u64) -> Option<Digest> {
+        let row = self.levels.get(usize::try_from(level).ok()?)?;
+        row.get(usize::try_from(index).ok()?).copied()
+    }
+
+    /// The root over all leaves.
+    pub fn root(&self) -> Digest {
+        // A range within the tree always has a root.
+        self.range(0, self.size()).unwrap_or_else(empty_root)
+    }
+
+    /// The root over the first `size` leaves.
+    pub fn root_at(&self, size: u64) -> Result<Digest, MerkleError> {
+        if size == 0 {
+            return Ok(empty_root());
+        }
+        self.range(0, size).ok_or(self.out_of_range())
+    }
+
+    /// The state from which the root over the first `size` leaves can be extended.
+    pub fn frontier_at(&self, size: u64) -> Result<Frontier, MerkleError> {
+        let mut peaks = Vec::new();
+        let mut start = 0;
+        for level in (0..u64::BITS).rev().filter(|level| size >> level & 1 == 1) {
+            let peak = self
+                .complete(level, start >> level)
+                .ok_or(self.out_of_range())?;
+            peaks.push(peak);
+            start += 1 << level;
+        }
+        Ok(Frontier { size, peaks })
+    }
+
+    /// Proof that leaf `index` is in the tree of the first `size` leaves, leaf side first
+    /// (RFC 6962, section 2.1.1).
+    pub fn inclusion_proof(&self, index: u64, size: u64) -> Result<Vec<Digest>, MerkleError> {
+        if index >= size || size > self.size() {
+            return Err(self.out_of_range());
+        }
+        let mut proof = Vec::new();
+        let (mut start, mut end) = (0, size);
+        while end - start > 1 {
+            let middle = start + split(end - start);
+            let sibling = if index < middle {
+                let right = self.range(middle, end);
+                end = middle;
+                right
+            } else {
+                let left = self.range(start, middle);
+                start = middle;
+                left
+            };
+            proof.push(sibling.ok_or(self.out_of_range())?);
+        }
+        proof.reverse();
+        Ok(proof)
+    }
+
+    /// Proof that the first `old` leaves are a prefix of the first `new` leaves (RFC 6962,
+    /// section 2.1.2). Empty when `old` is zero or equals `new`.
+    pub fn consistency_proof(&self, old: u64, new: u64) -> Result<Vec<Digest>, MerkleError> {
+        if old > new || new > self.size() {
+            return Err(self.out_of_range());
+        }
+        let mut proof = Vec::new();
+        if old == 0 {
+            return Ok(proof);
+        }
+        let (mut start, mut end) = (0, new);
+        // Whether `start..end` still begins at the root: then the verifier knows the old hash.
+        let mut whole = true;
+        while old != end {
+            let middle = start + split(end - start);
+            let sibling = if old <= middle {
+                let right = self.range(middle, end);
+                end = middle;
+                right
+            } else {
+                let left = self.range(start, middle);
+                (start, whole) = (middle, false);
+                left
+            };
+            proof.push(sibling.ok_or(self.out_of_range())?);
+        }
+        if !whole {
+            proof.push(self.range(start, end).ok_or(self.out_of_range())?);
+        }
+        proof.reverse();
+        Ok(proof)
+    }
+
+    fn out_of_range(&self) -> MerkleError {
+        MerkleError::OutOfRange { size: self.size() }
+    }
+
+    /// The root of leaves `start..end`, a range that the recursion of RFC 6962 visits: `start`
+    /// is a multiple of the largest power of two that is not above its length.
+    fn range(&self, start: u64, end: u64) -> Option<Digest> {
+        let length = end.checked_sub(start).filter(|length| *length > 0)?;
+        if length.is_power_of_two() {
+            let level = length.trailing_zeros();
+            return self.complete(level, start >> level);
+        }
+        let middle = start + split(length);
+        // Each step at least halves the length: at most 64 deep.
+        Some(node_hash(
+            &self.range(start, middle)?,
+            &self.range(middle, end)?,
+        ))
+    }
+}
+
+/// The tree of these leaf hashes, in order.
+impl FromIterator<Digest> for Tree {
+    fn from_iter<I: IntoIterator<Item = Digest>>(leaves: I) -> Self {
+        let mut tree = Self::new();
+        for leaf in leaves {
+            tree.push(leaf);
+        }
+        tree
+    }
+}
+
+/// The largest power of two below `length`, which is at least two.
+fn split(length: u64) -> u64 {
+    let below = length.saturating_sub(1);
+    if below == 0 { 0 } else { 1 << below.ilog2() }
+}
+
+/// What is needed to go on hashing a tree: its size and the roots of its complete subtrees, at
+/// most 64, largest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Frontier {
+    size: u64,
+    peaks: Vec<Digest>,
+}
+
+impl Frontier {
+    /// The tree without leaves.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Rebuilds a stored frontier; `None` unless there is one hash for each one bit of `size`.
+    pub fn from_parts(size: u64, peaks: Vec<Digest>) -> Option<Self> {
+        (size.count_ones() as usize == peaks.len()).then_some(Self { size, peaks })
+    }
+
+    /// Number of leaves.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The roots of the complete subtrees, largest first.
+    pub fn peaks(&self) -> &[Digest] {
+        &self.peaks
+    }
+
+    /// Appends a leaf by its hash.
+    pub fn push(&mut self, leaf: Digest) {
+        let mut hash = leaf;
+        // Each trailing one bit of the size is a complete subtree that this leaf completes
+        // into one of twice its size.
+        for _ in 0..self.size.trailing_ones() {
+            if let Some(left) = self.peaks.pop() {
+                hash = node_hash(&left, &hash);
+            }
+        }
+        self.peaks.push(hash);
+        self.size += 1;
+    }
+
+    /// The root over all leaves so far.
+    pub fn root(&self) -> Digest {
+        let mut peaks = self.peaks.iter().rev();
+        let Some(last) = peaks.next() else {
+            return empty_root();
+        };
+        peaks.fold(*last, |right, left| node_hash(left, &right))
+    }
+}
+
+/// Checks that `leaf` is at `index` in the tree of `size` leaves with this `root`
+/// (RFC 9162, section 2.1.3.2).
+///
+/// Size and root must come together from a signed checkpoint: a proof can fit neighbouring sizes
+/// in which the path from this leaf looks the same. The same holds for [`verify_consistency`].
+pub fn verify_inclusion(
+    leaf: &Digest,
+    index: u64,
+    size: u64,
+    proof: &[Digest],
+    root: &Digest,
+) -> Result<(), MerkleError> {
+    if index >= size || size > MAX_TREE_SIZE {
+        return Err(MerkleError::OutOfRange { size });
+    }
+    if proof.len() > MAX_PROOF_HASHES {
+        return Err(MerkleError::WrongLength);
+    }
+    let mut path = Path {
+        node: index,
+        last: size - 1,
+    };
+    let mut hash = *leaf;
+    for sibling in proof {
+        hash = match path.climb()? {
+            Side::Left => node_hash(sibling, &hash),
+            Side::Right => node_hash(&hash, sibling),
+        };
+    }
+    path.finish(hash == *root)
+}
+
+/// Checks that the tree of `new_size` leaves extends the tree of `old_size` leaves
+/// (RFC 9162, section 2.1.4.2).
+///
+/// Where the RFC leaves a case open, the rule is that of tlog-witness: the empty tree is a
+/// prefix of every tree, and equal sizes need equal roots; both take an empty proof.
+pub fn verify_consistency(
+    old_size: u64,
+    old_root: &Digest,
+    new_size: u64,
+    new_root: &Digest,
+    proof: &[Digest],
+) -> Result<(), MerkleError> {
+    if old_size > new_size || new_size > MAX_TREE_SIZE {
+        return Err(MerkleError::OutOfRange { size: new_size });
+    }
+    let empty = empty_root();
+    if (old_size == 0 && *old_root != empty) || (new_size == 0 && *new_root != empty) {
+        return Err(MerkleError::WrongRoot);
+    }
+    if old_size == 0 || old_size == new_size {
+        return match (proof, old_size == 0 || old_root == new_root) {
+            ([], true) => Ok(()),
+            ([], false) => Err(MerkleError::WrongRoot),
+            _ => Err(MerkleError::WrongLength),
+        };
+    }
+    if proof.len() > MAX_PROOF_HASHES {
+        return Err(MerkleError::WrongLength);
+    }
+    let mut path = Path {
+        node: old_size - 1,
+        last: new_size - 1,
+    };
+    path.rise(path.node.trailing_ones());
+    // A power of two is a complete subtree whose hash the verifier already has.
+    let (first, rest) = if old_size.is_power_of_two() {
+        (old_root, proof)
+    } else {
+        proof.split_first().ok_or(MerkleError::WrongLength)?
+    };
+    let (mut old, mut new) = (*first, *first);
+    for sibling in rest {
+        match path.climb()? {
+            Side::Left => {
+                old = node_hash(sibling, &old);
+                new = node_hash(sibling, &new);
+            }
+            Side::Right => new = node_hash(&new, sibling),
+        }
+    }
+    path.finish(old == *old_root && new == *new_root)
+}
+
+/// Where the next hash of a proof stands.
+enum Side {
+    Left,
+    Right,
+}
+
+/// The way from a node up to the root: `fn` and `sn` of RFC 9162.
+struct Path {
+    node: u64,
+    last: u64,
+}
+
+impl Path {
+    /// Uses one hash of the proof; an error if the root was reached before.
+    fn climb(&mut self) -> Result<Side, MerkleError> {
+        if self.last == 0 {
+            return Err(MerkleError::WrongLength);
+        }
+        let side = if self.node % 2 == 1 || self.node == self.last {
+            // At the right edge, levels where this node has no sibling are skipped. With
+            // `node` at zero there is no one bit to stop at, and none is needed: `last` is
+            // zero too, since a left node is here only if it is the last one.
+            self.rise(self.node.trailing_zeros());
+            Side::Left
+        } else {
+            Side::Right
+        };
+        self.rise(1);
+        Ok(side)
+    }
+
+    fn rise(&mut self, levels: u32) {
+        self.node = self.node.checked_shr(levels).unwrap_or(0);
+        self.last = self.last.checked_shr(levels).unwrap_or(0);
+    }
+
+    /// The proof verifies only if it ends exactly at the root, with the right hashes.
+    fn finish(self, hashes_match: bool) -> Result<(), MerkleError> {
+        match (self.last, hashes_match) {
+            (0, true) => Ok(()),
+            (0, false) => Err(MerkleError::WrongRoot),
+            _ => Err(MerkleError::WrongLength),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The ledger: journal, projection and Merkle tree as one. The journal is the truth; the other
+//! two are made of it, here, on one path for normal running and for recovery.
+
+use crate::error::BrokerError;
+use passerelle_audit::merkle::{Tree, leaf_hash};
+use passerelle_journal::{
+    Journal, JournalReader, JournalRecord, Options, Projection, SegmentJournal,
+};
+use passerelle_model::{
+    apply::apply,
+    bytes::Digest,
+    canonical::CanonicalError,
+    decide::{Command, Decided, Inputs, decide},
+    entry::{Entry, Record, Sidecar},
+    pdp::PolicyDecisionPoint,
+    state::SCHEMA_VERSION,
+    store::{Overlay, StoreError},
+    time::Timestamp,
+};
+use std::{
+    ops::ControlFlow,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+};
+
+/// Records applied between two commits of the projection while it is rebuilt.
+const REBUILD_STEP: u64 = 4_096;
+
+/// What others may read while the sequencer writes.
+#[derive(Clone)]
+pub struct View {
+    /// The projection, behind the journal by nothing that was acknowledged.
+    pub projection: Arc<Projection>,
+    /// The durable records.
+    pub journal: Arc<dyn JournalReader>,
+    tree: Arc<RwLock<Tree>>,
+}
+
+impl View {
+    /// The Merkle tree over the durable entries.
+    pub fn tree(&self) -> RwLockReadGuard<'_, Tree> {
+        // Nothing panics while it holds the lock for writing; were it so, the tree is still the
+        // tree of a prefix of the journal.
+        self.tree.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The record at `index`, decoded.
+    pub fn record(&self, index: u64) -> Result<Option<Record>, BrokerError> {
+        self.journal
+            .read(index)?
+            .map(|raw| decode(index, &raw))
+            .transpose()
+    }
+}
+
+/// The ledger with its one writer.
+pub struct Ledger {
+    journal: Box<dyn Journal>,
+    view: View,
+    next: u64,
+}
+
+fn decode(index: u64, raw: &JournalRecord) -> Result<Record, BrokerError> {
+    let entry = |source: CanonicalError| BrokerError::Entry { index, source };
+    Ok(Record {
+        entry: Entry::from_bytes(&raw.entry).map_err(entry)?,
+        sidecar: Sidecar::from_bytes(&raw.sidecar).map_err(entry)?,
+    })
+}
+
+fn encode(record: &Record) -> Result<JournalRecord, StoreError> {
+    let failed = |e: CanonicalError| StoreError(format!("record does not encode: {e}"));
+    let sidecar = if record.sidecar.is_empty() {
+        Vec::new()
+    } else {
+        record.sidecar.to_bytes().map_err(failed)?
+    };
+    Ok(JournalRecord {
+        entry: record.entry.to_bytes().map_err(failed)?,
+        sidecar,
+    })
+}
+
+impl Ledger {
+    /// Opens the ledger in `dir`, and brings projection and tree up to the journal.
+    pub fn open(dir: &Path) -> Result<Self, BrokerError> {
+        let journal = SegmentJournal::open(&dir.join("journal"), Options::default())?;
+        let next = journal.len();
+        let projection = Projection::open(&dir.join("projection"), SCHEMA_VERSION, next)?;
+        let view = View {
+            projection: Arc::new(projection),
+            journal: journal.reader(),
+            tree: Arc::new(RwLock::new(Tree::new())),
+        };
+        let ledger = Self {
+            journal: Box::new(journal),
+            view,
+            next,
+        };
+        ledger.grow_tree()?;
+        ledger.rebuild_projection()?;
+        Ok(ledger)
+    }
+
+    /// Hashes every entry: the root that the broker signs is always over what the disk holds.
+    fn grow_tree(&self) -> Result<(), BrokerError> {
+        let mut tree = self
+            .view
+            .tree
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.view.journal.scan(0, &mut |_, raw| {
+            tree.push(leaf_hash(&raw.entry));
+            ControlFlow::Continue(())
+        })?;
+        Ok(())
+    }
+
+    fn rebuild_projection(&self) -> Result<(), BrokerError> {
+        let from = self.view.projection.watermark();
+        if from < self.next {
+            tracing::info!(
+                from,
+                until = self.next,
+                "the projection is brought up to the journal"
+            );
+        }
+        match self.apply_from(from) {
+            // Journal and projection disagree: the journal is right.
+            Err(BrokerError::Store(error)) if from > 0 => {
+                tracing::warn!(%error, "the projection is rebuilt from the journal");
+                self.view.projection.clear()?;
+                self.apply_from(0)
+            }
+            other => other,
+        }
+    }
+
+    fn apply_from(&self, from: u64) -> Result<(), BrokerError> {
+        let mut next = from;
+        while next < self.next {
+            let until = next.saturating_add(REBUILD_STEP).min(self.next);
+            let mut overlay = Overlay::new(self.view.projection.as_ref());
+            let mut fault = None;
+            self.view.journal.scan(next, &mut |index, raw| {
+                if index >= until {
+                    return ControlFlow::Break(());
+                }
+                let applied =
+                    decode(index, &raw).and_then(|record| Ok(apply(&mut overlay, index, &record)?));
+                match applied {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(error) => {
+                        fault = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            })?;
+            if let Some(error) = fault {
+                return Err(error);
+            }
+            let writes = overlay.into_writes();
+            self.view.projection.commit(writes, until)?;
+            next = until;
+        }
+        Ok(())
+    }
+
+    /// What others may read.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Index of the next entry.
+    pub fn next_index(&self) -> u64 {
+        self.next
+    }
+
+    /// Root over all entries.
+    pub fn root(&self) -> Digest {
+        self.view.tree().root()
+    }
+
+    /// Begins a batch of commands.
+    pub fn batch<'a>(&'a self, pdp: &'a dyn PolicyDecisionPoint) -> Batch<'a> {
+        Batch {
+            overlay: Overlay::new(self.view.projection.as_ref()),
+            records: Vec::new(),
+            first: self.next,
+            pdp,
+        }
+    }
+
+    /// Makes a batch true: journal first, in one durable write, then tree and projection.
+    ///
+    /// After an error the ledger must not be used: the process ends, and the next one finds on
+    /// disk either the whole batch, a leading part of it, or nothing; none of it was acknowledged.
+    pub fn commit(&mut self, batch: Finished) -> Result<(), BrokerError> {
+        let raw = batch
+            .records
+            .iter()
+            .map(encode)
+            .collect::<Result<Vec<_>, _>>()?;
+        self.journal.append(&raw)?;
+        {
+            let mut tree = self
+                .view
+                .tree
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            for record in &raw {
+                tree.push(leaf_hash(&record.entry));
+            }
+        }
+        self.next = self.next.saturating_add(raw.len() as u64);
+        // A crash before this line: the projection is behind, and catches up when it is opened.
+        self.view.projection.commit(batch.writes, self.next)?;
+        Ok(())
+    }
+}
+
+/// Commands decided on one overlay, not yet true.
+pub struct Batch<'a> {
+    overlay: Overlay<'a>,
+    records: Vec<Record>,
+    first: u64,
+    pdp: &'a dyn PolicyDecisionPoint,
+}
+
+/// A batch that borrows the ledger no more.
+pub struct Finished {
+    /// The records, in order.
+    pub records: Vec<Record>,
+    writes: Vec<passerelle_model::store::Write>,
+}
+
+impl Batch<'_> {
+    /// Decides one command on top of those before it.
+    pub fn run(
+        &mut self,
+        command: &Command,
+        now: Timestamp,
+        seed: [u8; 32],
+    ) -> Result<(passerelle_model::decide::Reply, &[Record]), StoreError> {
+        let next_index = self.first.saturating_add(self.records.len() as u64);
+        let inputs = Inputs {
+            now,
+            seed,
+            next_index,
+            pdp: self.pdp,
+        };
+        let Decided { records, reply } = decide(&mut self.overlay, command, &inputs)?;
+        let added = records.len();
+        self.records.extend(records);
+        let start = self.records.len().saturating_sub(added);
+        Ok((reply, self.records.get(start..).unwrap_or_default()))
+    }
+
+    /// How many records there are so far.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Ends the borrow of the ledger.
+    pub fn finish(self) -> Finished {
+        Finished {
+            records: self.records,
+            writes: self.overlay.into_writes(),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! A token bucket: a sustained rate, and how much may come at once.
+
+use passerelle_model::time::Timestamp;
+
+/// A bucket. Time is a parameter; one that goes backwards adds nothing.
+#[derive(Clone, Debug)]
+pub struct Bucket {
+    rate_per_s: u64,
+    capacity: u64,
+    /// In thousandths, so that a rate of one per second fills it every millisecond by one.
+    level_milli: u64,
+    filled_at: Timestamp,
+}
+
+impl Bucket {
+    /// A full bucket.
+    pub fn new(rate_per_s: u32, capacity: u32, now: Timestamp) -> Self {
+        let capacity = u64::from(capacity);
+        Self {
+            rate_per_s: u64::from(rate_per_s),
+            capacity,
+            level_milli: capacity.saturating_mul(1_000),
+            filled_at: now,
+        }
+    }
+
+    /// Takes `count`, or nothing if there is not so much.
+    pub fn take(&mut self, count: u64, now: Timestamp) -> bool {
+        let elapsed_ms = now.0.saturating_sub(self.filled_at.0);
+        self.filled_at = self.filled_at.max(now);
+        let added = elapsed_ms.saturating_mul(self.rate_per_s);
+        let full = self.capacity.saturating_mul(1_000);
+        self.level_milli = self.level_milli.saturating_add(added).min(full);
+        let wanted = count.saturating_mul(1_000);
+        let enough = wanted <= self.level_milli;
+        if enough {
+            self.level_milli -= wanted;
+        }
+        enough
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_then_the_rate_holds() {
+        let start = Timestamp(1_000_000);
+        let mut bucket = Bucket::new(10, 5, start);
+        assert!((0..5).all(|_| bucket.take(1, start)));
+        assert!(!bucket.take(1, start));
+        assert!(!bucket.take(1, Timestamp(start.0 + 99)));
+        assert!(bucket.take(1, Timestamp(start.0 + 100)));
+        assert!(
+            !bucket.take(6, start.plus_s(3_600)),
+            "never more than the burst"
+        );
+        assert!(
+            !bucket.take(1, start) || bucket.take(4, start),
+            "time that goes back adds nothing"
+        );
+    }
+}

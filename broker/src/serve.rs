@@ -1,0 +1,248 @@
+//! Runs a broker: opens the directory, starts the sequencer, the witness rounds, the timer and
+//! the two servers, and ends them in order.
+
+use crate::{
+    acceptor::{Acceptor, Connections, Limits},
+    clock,
+    error::BrokerError,
+    home::Home,
+    ledger::Ledger,
+    notices::Notices,
+    sequencer::{self, Running},
+    services::{
+        AdminService, Broker, EnrolmentService, ExchangeService, LogReadService, Sessions, Shared,
+    },
+    tls::{RevokedSerials, ServerCertificate, server_config},
+    witnesses::Witnesses,
+};
+use passerelle_model::{decide::Command, pdp::PolicyDecisionPoint, state};
+use passerelle_proto::{FILE_DESCRIPTORS, MAX_MESSAGE_BYTES, v1};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+
+/// How often due requests are ended.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long open calls may take to end at shutdown.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// HTTP/2 ping interval and patience: a dead agent is noticed within half a minute.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// The policy decision point of the embedded library.
+pub fn embedded_pdp() -> Result<Arc<dyn PolicyDecisionPoint>, BrokerError> {
+    let pdp = passerelle_policies::CedarPdp::load_embedded()
+        .map_err(|e| BrokerError::Bundle(e.to_string()))?;
+    Ok(Arc::new(pdp))
+}
+
+/// A broker that listens.
+pub struct Serving {
+    /// Where agencies reach it.
+    pub address: SocketAddr,
+    broker: Shared,
+    sequencer: Running,
+    servers: tokio::task::JoinSet<Result<(), BrokerError>>,
+}
+
+/// Opens the broker in `dir` and listens on `address` (port 0: any free one).
+pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
+    let home = Home::open(dir)?;
+    let listen = |source| BrokerError::Listen {
+        address: address.to_owned(),
+        source,
+    };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let address = listener
+        .local_addr()
+        .map_err(BrokerError::file("listen on", dir))?;
+    let certificate = home.server_certificate()?;
+    let keys = home.public_keys()?;
+    let ledger = Ledger::open(dir)?;
+    let view = ledger.view().clone();
+    let former = state::agencies(view.projection.as_ref())?
+        .into_iter()
+        .filter(|a| !a.active);
+    let revoked: RevokedSerials = former.map(|a| a.certificate).collect();
+    let (sequencer, running) = sequencer::start(ledger, embedded_pdp()?)?;
+    let federation = home.config.federation.clone();
+    let broker = Arc::new(Broker {
+        witnesses: Witnesses::new(federation.clone(), home.checkpoint.clone(), view.clone())?,
+        notices: Notices::new(view, home.permit.clone()),
+        keys,
+        limits: home.config.limits,
+        oprf: home.oprf,
+        connections: Connections::new(revoked.clone()),
+        sessions: Sessions::default(),
+        shutdown: CancellationToken::new(),
+        sequencer,
+        federation,
+        ca: home.ca,
+    });
+    let chain =
+        ServerCertificate::from_pem(certificate.chain_pem.as_bytes(), &certificate.key_pem)?;
+    let root = broker.ca.certificate_pem()?;
+    let config = server_config(chain, root.as_bytes(), &broker.federation, &revoked)?;
+    let acceptor = Acceptor::new(
+        config,
+        broker.federation.clone(),
+        broker.connections.clone(),
+        Limits::default(),
+        Arc::new(clock::now),
+    );
+    broker
+        .sequencer
+        .run(Command::ActivateBundle)
+        .await
+        .map_err(BrokerError::Refused)?;
+    let mut servers = tokio::task::JoinSet::new();
+    servers.spawn(serve_agencies(broker.clone(), acceptor.listen(listener)));
+    let socket = bind_socket(&Home::admin_socket(dir))?;
+    servers.spawn(serve_admin(broker.clone(), socket));
+    servers.spawn(run_rounds(broker.clone()));
+    servers.spawn(run_timer(broker.clone()));
+    tracing::info!(%address, federation = %broker.federation, "broker listens");
+    Ok(Serving {
+        address,
+        broker,
+        sequencer: running,
+        servers,
+    })
+}
+
+fn bind_socket(path: &Path) -> Result<UnixListener, BrokerError> {
+    // What a killed broker left behind; the journal's lock says that no other one runs.
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            return Err(BrokerError::file("remove", path)(e));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    // The directory is 0700, so nobody else reaches the socket before its own mode is set.
+    let socket = UnixListener::bind(path).map_err(BrokerError::file("listen on", path))?;
+    let owner_only = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(path, owner_only).map_err(BrokerError::file("protect", path))?;
+    Ok(socket)
+}
+
+impl Serving {
+    /// Runs until `shutdown` resolves or a part fails, then ends in order: no new connections,
+    /// open calls get some time, the sequencer finishes what it has.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<(), BrokerError> {
+        let mut sequencer = {
+            let running = self.sequencer;
+            tokio::task::spawn_blocking(move || running.join())
+        };
+        let mut outcome = Ok(());
+        let mut ended = None;
+        tokio::select! {
+            () = shutdown => tracing::info!("shutting down"),
+            Some(part) = self.servers.join_next() => outcome = part.unwrap_or(Ok(())),
+            stopped = &mut sequencer => ended = Some(stopped),
+        }
+        self.broker.shutdown.cancel();
+        let servers = async { while self.servers.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, servers).await.is_err() {
+            tracing::warn!("open calls did not end in time");
+            self.servers.shutdown().await;
+        }
+        // Dropping the last handles closes the queue, which ends the thread.
+        drop(self.broker);
+        let stopped = match ended {
+            Some(stopped) => Some(stopped),
+            None => tokio::time::timeout(DRAIN, sequencer).await.ok(),
+        };
+        match stopped {
+            Some(Ok(Ok(Err(error)))) => {
+                tracing::error!(%error, "the sequencer stopped");
+                Err(error)
+            }
+            _ => outcome,
+        }
+    }
+}
+
+async fn serve_agencies(
+    broker: Shared,
+    incoming: crate::acceptor::Incoming,
+) -> Result<(), BrokerError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health
+        .set_serving::<v1::exchange_server::ExchangeServer<ExchangeService>>()
+        .await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTORS)
+        .build_v1()
+        .map_err(|e| BrokerError::Bundle(e.to_string()))?;
+    let exchange = v1::exchange_server::ExchangeServer::new(ExchangeService(broker.clone()))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let enrolment = v1::enrolment_server::EnrolmentServer::new(EnrolmentService(broker.clone()))
+        .max_decoding_message_size(64 * 1024);
+    let log_read = v1::log_read_server::LogReadServer::new(LogReadService(broker.clone()))
+        .max_decoding_message_size(64 * 1024);
+    let shutdown = broker.shutdown.clone().cancelled_owned();
+    drop(broker);
+    Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .concurrency_limit_per_connection(64)
+        .max_concurrent_streams(64)
+        .add_service(health_service)
+        .add_service(reflection)
+        .add_service(exchange)
+        .add_service(enrolment)
+        .add_service(log_read)
+        .serve_with_incoming_shutdown(incoming, shutdown)
+        .await?;
+    Ok(())
+}
+
+async fn serve_admin(broker: Shared, socket: UnixListener) -> Result<(), BrokerError> {
+    let shutdown = broker.shutdown.clone().cancelled_owned();
+    Server::builder()
+        .add_service(v1::admin_server::AdminServer::new(AdminService(broker)))
+        .serve_with_incoming_shutdown(UnixListenerStream::new(socket), shutdown)
+        .await?;
+    Ok(())
+}
+
+/// Starts a round whenever there is something new and none is running.
+async fn run_rounds(broker: Shared) -> Result<(), BrokerError> {
+    let mut progress = broker.sequencer.progress();
+    let mut rounds = broker.witnesses.changes();
+    let mut membership = progress.borrow_and_update().membership;
+    loop {
+        broker.witnesses.start_round()?;
+        tokio::select! {
+            changed = progress.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+                let now = progress.borrow_and_update().membership;
+                if now != membership {
+                    membership = now;
+                    broker.witnesses.reload_members()?;
+                }
+            }
+            changed = rounds.changed() => if changed.is_err() { return Ok(()) },
+            () = broker.shutdown.cancelled() => return Ok(()),
+        }
+    }
+}
+
+async fn run_timer(broker: Shared) -> Result<(), BrokerError> {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                broker.sequencer.run(Command::Tick).await.map_err(BrokerError::Refused)?;
+            }
+            () = broker.shutdown.cancelled() => return Ok(()),
+        }
+    }
+}

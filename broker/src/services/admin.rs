@@ -1,0 +1,203 @@
+//! `Admin`: the operator's commands, on a Unix socket that only the owner of the directory can
+//! open; and the same commands on a directory whose broker does not run.
+
+use super::Shared;
+use crate::{clock, error::BrokerError, home, ledger::View, sequencer};
+use passerelle_model::{
+    bytes::Digest,
+    decide::{Command, Reply},
+    error::ErrorCode,
+    ids::AgencyId,
+    state,
+    time::Timestamp,
+    vocabulary::Sector,
+};
+use passerelle_proto::{convert, invitation::Invitation, v1, views};
+use tonic::{Request, Response, Status};
+
+/// Life of an invitation unless the operator says otherwise: one day.
+pub(super) const INVITATION_LIFETIME_S: u64 = 86_400;
+
+/// Longest life of an invitation: thirty days.
+pub(super) const MAX_INVITATION_LIFETIME_S: u64 = 30 * 86_400;
+
+/// See the module.
+pub struct AdminService(pub Shared);
+
+/// An invitation with the command that records it.
+pub(crate) struct NewInvitation {
+    pub(crate) text: String,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) command: Command,
+}
+
+/// Makes an invitation of fresh randomness.
+pub(crate) fn new_invitation(
+    agency: &AgencyId,
+    sector: Sector,
+    valid_s: u64,
+    ca_fingerprint: Digest,
+) -> Result<NewInvitation, BrokerError> {
+    if valid_s > MAX_INVITATION_LIFETIME_S {
+        return Err(BrokerError::Refused(ErrorCode::OutOfRange));
+    }
+    let valid_s = if valid_s == 0 {
+        INVITATION_LIFETIME_S
+    } else {
+        valid_s
+    };
+    let secret: [u8; 32] = home::random()?;
+    let expires_at = clock::now().plus_s(valid_s);
+    let token = Invitation::token_digest(&secret);
+    let command = Command::Invite {
+        agency: agency.clone(),
+        sector,
+        token,
+        expires_at,
+    };
+    let text = Invitation {
+        ca_fingerprint,
+        secret,
+    }
+    .to_text();
+    Ok(NewInvitation {
+        text,
+        expires_at,
+        command,
+    })
+}
+
+/// The index of what was done, or why not.
+pub(crate) fn index_of(reply: Reply) -> Result<u64, BrokerError> {
+    match reply {
+        Reply::Done { index } => Ok(index),
+        Reply::Refused { code, .. } => Err(BrokerError::Refused(code)),
+        Reply::Nothing => Err(BrokerError::Refused(ErrorCode::Internal)),
+    }
+}
+
+fn status(error: &BrokerError) -> Status {
+    match error {
+        BrokerError::Refused(code) => convert::status(*code),
+        other => super::internal(other),
+    }
+}
+
+fn agency(text: &str) -> Result<AgencyId, Status> {
+    text.parse()
+        .map_err(|_| convert::status(ErrorCode::OutOfRange))
+}
+
+impl AdminService {
+    async fn run(&self, command: Command) -> Result<u64, Status> {
+        let reply = self
+            .0
+            .sequencer
+            .run(command)
+            .await
+            .map_err(convert::status)?;
+        index_of(reply).map_err(|e| status(&e))
+    }
+}
+
+#[tonic::async_trait]
+impl v1::admin_server::Admin for AdminService {
+    async fn invite(
+        &self,
+        request: Request<v1::InviteRequest>,
+    ) -> Result<Response<v1::InviteResponse>, Status> {
+        let v1::InviteRequest {
+            agency: name,
+            sector,
+            valid_s,
+        } = request.into_inner();
+        let sector = sector
+            .parse()
+            .map_err(|_| convert::status(ErrorCode::UnknownCode))?;
+        let fingerprint = self
+            .0
+            .ca
+            .fingerprint()
+            .map_err(|e| super::internal(&e.into()))?;
+        let made = new_invitation(&agency(&name)?, sector, valid_s, fingerprint)
+            .map_err(|e| status(&e))?;
+        let index = self.run(made.command).await?;
+        let expires_at_ms = made.expires_at.0;
+        Ok(Response::new(v1::InviteResponse {
+            token: made.text,
+            expires_at_ms,
+            index,
+        }))
+    }
+
+    async fn revoke(
+        &self,
+        request: Request<v1::RevokeRequest>,
+    ) -> Result<Response<v1::RevokeResponse>, Status> {
+        let agency = agency(&request.into_inner().agency)?;
+        let view = self.0.sequencer.view();
+        let former = state::agency(view.projection.as_ref(), &agency)
+            .map_err(|e| super::internal(&e.into()))?;
+        let index = self
+            .run(Command::Revoke {
+                agency: agency.clone(),
+            })
+            .await?;
+        // From the entry on its statements are refused; now its connections end as well.
+        let cut = former.map_or(0, |a| self.0.connections.revoke(&a.certificate));
+        self.0.sessions.close(&agency);
+        let connections_cut = u32::try_from(cut).unwrap_or(u32::MAX);
+        tracing::info!(%agency, index, connections_cut, "revoked");
+        Ok(Response::new(v1::RevokeResponse {
+            index,
+            connections_cut,
+        }))
+    }
+
+    async fn broker_status(
+        &self,
+        _: Request<v1::BrokerStatusRequest>,
+    ) -> Result<Response<v1::Document>, Status> {
+        let broker = &self.0;
+        let (witnesses, quorum) = broker.witnesses.counts();
+        let mut view = describe(broker.sequencer.view()).map_err(|e| status(&e))?;
+        view.published_size = broker.witnesses.published().map_or(0, |p| p.size);
+        view.witnesses = witnesses as u64;
+        view.quorum = quorum as u64;
+        for member in &mut view.members {
+            let id = agency(&member.agency)?;
+            member.connected = broker.sessions.contains(&id);
+        }
+        let json =
+            serde_json::to_string(&view).map_err(|_| convert::status(ErrorCode::Internal))?;
+        Ok(Response::new(v1::Document { json }))
+    }
+}
+
+/// What the ledger alone tells of a broker.
+pub(crate) fn describe(view: &View) -> Result<views::BrokerStatus, BrokerError> {
+    let projection = view.projection.as_ref();
+    let federation =
+        state::federation(projection)?.ok_or(BrokerError::Refused(ErrorCode::WrongState))?;
+    let mut members = Vec::new();
+    for agency in state::agencies(projection)? {
+        members.push(views::MemberStatus {
+            agency: agency.agency.to_string(),
+            sector: agency.sector().to_string(),
+            active: agency.active,
+            connected: false,
+            waiting: sequencer::waiting_for(view, &agency.agency)?.len() as u64,
+        });
+    }
+    let witnesses = members.iter().filter(|m| m.active).count();
+    Ok(views::BrokerStatus {
+        federation: federation.federation.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        log_size: view.journal.len(),
+        published_size: 0,
+        witnesses: witnesses as u64,
+        quorum: passerelle_audit::witness::quorum(witnesses) as u64,
+        members,
+        bundle: federation.bundle.to_hex(),
+    })
+}

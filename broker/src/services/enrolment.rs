@@ -1,0 +1,94 @@
+//! `Enrolment`: an invitation against a certificate. The only service for peers without one.
+
+use super::{Shared, internal};
+use crate::{clock, home::AGENCY_LIFETIME_S};
+use passerelle_model::{
+    bytes::PublicKey,
+    decide::{Command, Reply},
+    error::ErrorCode,
+    state,
+    statement::AgencyKeys,
+};
+use passerelle_proto::{convert, invitation::Invitation, v1};
+use tonic::{Request, Response, Status};
+
+/// See the module.
+pub struct EnrolmentService(pub Shared);
+
+fn key(bytes: &[u8]) -> Result<PublicKey, Status> {
+    PublicKey::from_slice(bytes).ok_or_else(|| convert::status(ErrorCode::Malformed))
+}
+
+#[tonic::async_trait]
+impl v1::enrolment_server::Enrolment for EnrolmentService {
+    async fn enrol(
+        &self,
+        request: Request<v1::EnrolRequest>,
+    ) -> Result<Response<v1::EnrolResponse>, Status> {
+        let broker = &self.0;
+        let v1::EnrolRequest {
+            token,
+            csr_pem,
+            signing_key,
+            sealing_key,
+            witness_key,
+        } = request.into_inner();
+        let token = Invitation::token_digest(&token);
+        let now = clock::now();
+        let projection = broker.sequencer.view().projection.clone();
+        let invitation = state::invitation(projection.as_ref(), &token)
+            .map_err(|e| internal(&e.into()))?
+            .filter(|i| now < i.expires_at)
+            .ok_or_else(|| convert::status(ErrorCode::InviteInvalid))?;
+        let former = state::agency(projection.as_ref(), &invitation.agency)
+            .map_err(|e| internal(&e.into()))?;
+        let certificate = broker
+            .ca
+            .issue_agency(&csr_pem, &invitation.agency, now, AGENCY_LIFETIME_S)
+            .map_err(|error| {
+                tracing::warn!(%error, "certificate request refused");
+                convert::status(error.code())
+            })?;
+        let command = Command::Enrol {
+            agency: invitation.agency.clone(),
+            token,
+            keys: AgencyKeys {
+                sector: invitation.sector,
+                signing: key(&signing_key)?,
+                sealing: key(&sealing_key)?,
+                witness: key(&witness_key)?,
+            },
+            certificate: certificate.serial_hex.clone(),
+        };
+        let index = match broker
+            .sequencer
+            .run(command)
+            .await
+            .map_err(convert::status)?
+        {
+            Reply::Done { index } => index,
+            Reply::Refused { code, .. } => return Err(convert::status(code)),
+            Reply::Nothing => return Err(convert::status(ErrorCode::Internal)),
+        };
+        // An agency that enrols again has new keys: its old certificate ends now.
+        if let Some(former) = former {
+            broker.connections.revoke(&former.certificate);
+        }
+        tracing::info!(agency = %invitation.agency, index, "enrolled");
+        let ca_pem = broker
+            .ca
+            .certificate_pem()
+            .map_err(|e| internal(&e.into()))?;
+        Ok(Response::new(v1::EnrolResponse {
+            agency: invitation.agency.to_string(),
+            sector: invitation.sector.to_string(),
+            federation: broker.federation.to_string(),
+            certificate_pem: certificate.pem,
+            ca_pem,
+            checkpoint_key: broker.keys.checkpoint.clone(),
+            permit_key: broker.keys.permit.0.to_vec(),
+            oprf_key: broker.keys.oprf.0.to_vec(),
+            index,
+        }))
+    }
+}

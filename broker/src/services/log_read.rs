@@ -1,0 +1,88 @@
+//! `LogRead`: checkpoints for every member, entries for those whom they name, all entries for
+//! oversight.
+
+use super::{Shared, internal, reads_all};
+use crate::{error::BrokerError, ledger::View, notices::visible_to};
+use passerelle_audit::merkle::leaf_hash;
+use passerelle_model::{error::ErrorCode, records::Agency, state};
+use passerelle_proto::{convert, v1};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+/// Rows that may wait for a slow reader.
+const QUEUE: usize = 256;
+
+/// See the module.
+pub struct LogReadService(pub Shared);
+
+#[tonic::async_trait]
+impl v1::log_read_server::LogRead for LogReadService {
+    type EntriesStream = ReceiverStream<Result<v1::LogRow, Status>>;
+
+    async fn latest_checkpoint(
+        &self,
+        request: Request<v1::LatestCheckpointRequest>,
+    ) -> Result<Response<v1::LatestCheckpointResponse>, Status> {
+        self.0.member(&request)?;
+        let published = self.0.witnesses.published();
+        let published = published.ok_or_else(|| convert::status(ErrorCode::NoQuorum))?;
+        Ok(Response::new(v1::LatestCheckpointResponse {
+            checkpoint: published.note.to_string(),
+        }))
+    }
+
+    async fn entries(
+        &self,
+        request: Request<v1::EntriesRequest>,
+    ) -> Result<Response<Self::EntriesStream>, Status> {
+        let reader = self.0.member(&request)?;
+        let v1::EntriesRequest { from, until } = request.into_inner();
+        let published = self.0.witnesses.published();
+        let size = published
+            .ok_or_else(|| convert::status(ErrorCode::NoQuorum))?
+            .size;
+        let until = if until == 0 { size } else { until.min(size) };
+        let view = self.0.sequencer.view().clone();
+        let (rows, stream) = mpsc::channel(QUEUE);
+        tokio::task::spawn_blocking(move || {
+            for index in from..until {
+                let row = row(&view, &reader, index).map_err(|e| internal(&e));
+                let failed = row.is_err();
+                // The reader has gone, or there is no way on.
+                if rows.blocking_send(row).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+fn row(view: &View, reader: &Agency, index: u64) -> Result<v1::LogRow, BrokerError> {
+    let missing = || BrokerError::Refused(ErrorCode::Internal);
+    let raw = view.journal.read(index)?.ok_or_else(missing)?;
+    let named = state::concerns(view.projection.as_ref(), &reader.agency, index)?;
+    // The first entry says what the log is.
+    if !(named || index == 0 || reads_all(reader.sector())) {
+        let leaf_hash = leaf_hash(&raw.entry).0.to_vec();
+        return Ok(v1::LogRow {
+            index,
+            entry: Vec::new(),
+            leaf_hash,
+            openings: Vec::new(),
+        });
+    }
+    let openings = if named {
+        let record = view.record(index)?.ok_or_else(missing)?;
+        convert::openings_to_wire(visible_to(&reader.agency, &record).openings)
+    } else {
+        Vec::new()
+    };
+    Ok(v1::LogRow {
+        index,
+        entry: raw.entry,
+        leaf_hash: Vec::new(),
+        openings,
+    })
+}

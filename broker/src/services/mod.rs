@@ -1,0 +1,145 @@
+//! The gRPC services, and what they share.
+
+mod admin;
+mod enrolment;
+mod exchange;
+mod log_read;
+
+pub use admin::AdminService;
+pub(crate) use admin::{describe, index_of, new_invitation};
+pub use enrolment::EnrolmentService;
+pub use exchange::ExchangeService;
+pub use log_read::LogReadService;
+
+use crate::{
+    acceptor::{Connections, Peer},
+    ca::CertificateAuthority,
+    error::BrokerError,
+    home::RateLimits,
+    notices::Notices,
+    oprf::OprfServer,
+    sequencer::Sequencer,
+    witnesses::Witnesses,
+};
+use passerelle_model::{
+    entry::BrokerKeys,
+    error::ErrorCode,
+    ids::{AgencyId, FederationId},
+    records::Agency,
+    state,
+    vocabulary::Sector,
+};
+use passerelle_proto::convert;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status};
+
+/// A running broker.
+pub struct Broker {
+    /// The federation.
+    pub federation: FederationId,
+    /// Public halves of its keys.
+    pub keys: BrokerKeys,
+    /// Limits on what one agency may send.
+    pub limits: RateLimits,
+    /// The order.
+    pub sequencer: Sequencer,
+    /// The rounds.
+    pub witnesses: Witnesses,
+    /// What agencies get.
+    pub notices: Notices,
+    /// The oblivious function.
+    pub oprf: OprfServer,
+    /// Certificates.
+    pub ca: CertificateAuthority,
+    /// Live connections, by certificate.
+    pub connections: Connections,
+    /// Live sessions, by agency.
+    pub sessions: Sessions,
+    /// Ends everything.
+    pub shutdown: CancellationToken,
+}
+
+impl Broker {
+    /// The member at the other end of a call: by certificate, by the certificate that is its
+    /// present one, and still a member.
+    pub fn member<T>(&self, request: &Request<T>) -> Result<Agency, Status> {
+        let refused = || convert::status(ErrorCode::Revoked);
+        let peer = request.extensions().get::<Peer>().ok_or_else(refused)?;
+        let (Some(agency), Some(serial)) = (&peer.agency, &peer.serial) else {
+            return Err(refused());
+        };
+        let view = self.sequencer.view();
+        let member = state::member(view.projection.as_ref(), agency)
+            .map_err(|e| internal(&e.into()))?
+            .ok_or_else(refused)?;
+        // A certificate that was replaced is as dead as a revoked one.
+        if member.certificate == *serial {
+            Ok(member)
+        } else {
+            Err(refused())
+        }
+    }
+}
+
+/// Logs a failure of ours, and hides it.
+pub(crate) fn internal(error: &BrokerError) -> Status {
+    tracing::error!(%error, "call failed");
+    convert::status(ErrorCode::Internal)
+}
+
+/// Whether a sector reads every entry.
+pub(crate) const fn reads_all(sector: Sector) -> bool {
+    matches!(sector, Sector::Oversight)
+}
+
+/// Live sessions: one for each agency, the newest.
+#[derive(Default)]
+pub struct Sessions {
+    live: Mutex<HashMap<AgencyId, (u64, CancellationToken)>>,
+    next: std::sync::atomic::AtomicU64,
+}
+
+impl Sessions {
+    fn live(&self) -> MutexGuard<'_, HashMap<AgencyId, (u64, CancellationToken)>> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a session, and ends an older one of the same agency: an agent that lost its network
+    /// comes back before the old connection is seen to be dead.
+    pub fn begin(&self, agency: &AgencyId, ended: &CancellationToken) -> u64 {
+        let id = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        if let Some((_, older)) = self.live().insert(agency.clone(), (id, ended.clone())) {
+            older.cancel();
+        }
+        id
+    }
+
+    /// Forgets a session; says whether it was the newest.
+    pub fn end(&self, agency: &AgencyId, id: u64) -> bool {
+        let mut live = self.live();
+        let newest = live.get(agency).is_some_and(|(newest, _)| *newest == id);
+        if newest {
+            live.remove(agency);
+        }
+        newest
+    }
+
+    /// Ends the session of an agency.
+    pub fn close(&self, agency: &AgencyId) {
+        if let Some((_, token)) = self.live().get(agency) {
+            token.cancel();
+        }
+    }
+
+    /// Whether an agency has a session.
+    pub fn contains(&self, agency: &AgencyId) -> bool {
+        self.live().contains_key(agency)
+    }
+}
+
+/// Shared by every service.
+pub type Shared = Arc<Broker>;
