@@ -1,0 +1,413 @@
+//! The slice of the world that one evaluation sees.
+//!
+//! In scope: turning a matter with one candidate consent and one candidate agreement into Cedar
+//! entities and context, and checking that every entity that a policy may look into is there.
+//! Out of scope: choosing the candidates, deciding.
+//!
+//! Policies may look two steps deep (worker, agency, sector), so the slice is: the worker, both
+//! agencies, the item, its category, the basis, and the case, consent and agreement if any. Other
+//! agencies, categories and bases are named in sets but never looked into.
+
+use crate::{
+    cedar::{type_name, uid},
+    reference::Reference,
+};
+use cedar_policy::{
+    Context, Entities, Entity, EntityTypeName, EntityUid, RestrictedExpression, Schema,
+};
+use passerelle_model::{
+    pdp::{CaseFacts, Matter},
+    records::{Agency, Agreement, Consent},
+    statement::AgreementLine,
+    time::Timestamp,
+    vocabulary::{CategoryKind, LegalBasis},
+};
+use std::collections::{HashMap, HashSet};
+
+macro_rules! names {
+    ($($field:ident = $text:literal),* $(,)?) => {
+        /// The entity types, parsed once.
+        #[derive(Clone, Debug)]
+        pub(crate) struct Names {
+            $(pub(crate) $field: EntityTypeName,)*
+        }
+
+        impl Names {
+            pub(crate) fn new() -> Result<Self, String> {
+                Ok(Self { $($field: type_name($text)?,)* })
+            }
+        }
+    };
+}
+
+names! {
+    action = "Action",
+    agency = "Agency",
+    agreement = "Agreement",
+    basis = "Basis",
+    basis_code = "BasisCode",
+    capacity = "Capacity",
+    case = "Case",
+    case_role = "CaseRole",
+    category = "Category",
+    category_code = "CategoryCode",
+    category_kind = "CategoryKind",
+    consent = "Consent",
+    consent_giver = "ConsentGiver",
+    emergency_kind = "EmergencyKind",
+    item = "Item",
+    profile = "Profile",
+    purpose = "Purpose",
+    sector = "Sector",
+    stage = "Stage",
+    threshold = "Threshold",
+    worker = "Worker",
+    worker_role = "WorkerRole",
+}
+
+/// A slice that can't be built: a denial. The text names no input.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SliceError {
+    #[error("a time lies beyond what policies can compare")]
+    Time,
+    #[error("the reference data has no highest level for this purpose and category")]
+    Level,
+    #[error("an entity does not fit the schema: {0}")]
+    Entity(String),
+    #[error("an entity that policies look into is missing: `{0}`")]
+    Missing(String),
+}
+
+/// A candidate consent with what the conflict rule says of it.
+#[derive(Clone, Copy)]
+pub(crate) struct ConsentCandidate<'a> {
+    pub(crate) consent: &'a Consent,
+    /// For this recipient and category, by itself or by the conflict rule.
+    pub(crate) withdrawn: bool,
+}
+
+/// A candidate agreement with its line from holder to requester for the category.
+#[derive(Clone, Copy)]
+pub(crate) struct AgreementCandidate<'a> {
+    pub(crate) agreement: &'a Agreement,
+    pub(crate) line: Option<&'a AgreementLine>,
+}
+
+/// What one evaluation needs besides the action.
+pub(crate) struct Slice {
+    pub(crate) principal: EntityUid,
+    pub(crate) resource: EntityUid,
+    pub(crate) context: Context,
+    pub(crate) entities: Entities,
+}
+
+/// Builds slices of one matter.
+pub(crate) struct Slicer<'a> {
+    pub(crate) names: &'a Names,
+    pub(crate) reference: &'a Reference,
+    pub(crate) schema: &'a Schema,
+    pub(crate) matter: &'a Matter,
+}
+
+type Attributes = Vec<(&'static str, RestrictedExpression)>;
+
+impl Slicer<'_> {
+    /// The slice with these candidates.
+    pub(crate) fn slice(
+        &self,
+        consent: Option<ConsentCandidate<'_>>,
+        agreement: Option<AgreementCandidate<'_>>,
+    ) -> Result<Slice, SliceError> {
+        let (names, matter) = (self.names, self.matter);
+        let principal = uid(&names.worker, "requester");
+        let resource = uid(&names.item, "asked");
+        let basis = uid(&names.basis, matter.basis.code());
+        let category = uid(&names.category, matter.item.category.code());
+        let mut entities = vec![
+            self.agency(&matter.requester)?,
+            self.worker(principal.clone())?,
+            self.category(category.clone())?,
+            self.item(resource.clone(), category)?,
+            self.basis(basis.clone())?,
+        ];
+        // The same name twice would be a conflict; one agency asking itself is for a policy.
+        if matter.holder.agency != matter.requester.agency {
+            entities.push(self.agency(&matter.holder)?);
+        }
+        let mut context = vec![
+            ("at", time(matter.at)?),
+            (
+                "purpose",
+                reference(uid(&names.purpose, matter.purpose.code())),
+            ),
+            ("basis", reference(basis)),
+            ("identified", boolean(matter.identified)),
+        ];
+        if let Some(kind) = matter.emergency {
+            let kind = uid(&names.emergency_kind, kind.code());
+            context.push(("emergency", reference(kind)));
+        }
+        let optional = [
+            ("case", matter.case.as_ref().map(|c| self.case(c))),
+            ("consent", consent.map(|c| self.consent(c))),
+            ("agreement", agreement.map(|a| self.agreement(a))),
+        ];
+        for (name, built) in optional {
+            if let Some(built) = built {
+                let built = built?;
+                context.push((name, reference(built.uid())));
+                entities.push(built);
+            }
+        }
+        self.close(principal, resource, context, entities)
+    }
+
+    /// Validates against the schema, then checks that what policies look into is there: the schema
+    /// is content with a reference to nothing, and a missing entity is how a guard falls silent.
+    fn close(
+        &self,
+        principal: EntityUid,
+        resource: EntityUid,
+        context: Attributes,
+        entities: Vec<Entity>,
+    ) -> Result<Slice, SliceError> {
+        let mut looked_into: Vec<_> = entities.iter().map(Entity::uid).collect();
+        looked_into.push(uid(&self.names.agency, self.matter.holder.agency.as_str()));
+        let entities = Entities::from_entities(entities, Some(self.schema))
+            .map_err(|e| SliceError::Entity(e.to_string()))?;
+        if let Some(missing) = looked_into.iter().find(|u| entities.get(u).is_none()) {
+            return Err(SliceError::Missing(missing.type_name().to_string()));
+        }
+        let context = Context::from_pairs(context.into_iter().map(|(k, v)| (k.to_owned(), v)))
+            .map_err(|e| SliceError::Entity(e.to_string()))?;
+        Ok(Slice {
+            principal,
+            resource,
+            context,
+            entities,
+        })
+    }
+
+    fn agency(&self, agency: &Agency) -> Result<Entity, SliceError> {
+        let sector = uid(&self.names.sector, agency.sector().code());
+        entity(
+            uid(&self.names.agency, agency.agency.as_str()),
+            vec![
+                ("sector", reference(sector)),
+                ("active", boolean(agency.active)),
+            ],
+        )
+    }
+
+    fn worker(&self, worker: EntityUid) -> Result<Entity, SliceError> {
+        let agency = uid(&self.names.agency, self.matter.requester.agency.as_str());
+        let role = uid(&self.names.worker_role, self.matter.role.code());
+        entity(
+            worker,
+            vec![
+                ("agency", reference(agency)),
+                ("role", reference(role)),
+                ("trained", boolean(self.matter.trained)),
+            ],
+        )
+    }
+
+    fn category(&self, category: EntityUid) -> Result<Entity, SliceError> {
+        let asked = self.matter.item.category;
+        let code = uid(&self.names.category_code, asked.code());
+        let kind = uid(&self.names.category_kind, CategoryKind::code(asked.kind()));
+        entity(
+            category,
+            vec![("code", reference(code)), ("kind", reference(kind))],
+        )
+    }
+
+    fn item(&self, item: EntityUid, category: EntityUid) -> Result<Entity, SliceError> {
+        let matter = self.matter;
+        let max_level = self
+            .reference
+            .max_level(matter.purpose, matter.item.category)
+            .ok_or(SliceError::Level)?;
+        let holder = uid(&self.names.agency, matter.holder.agency.as_str());
+        entity(
+            item,
+            vec![
+                ("category", reference(category)),
+                ("holder", reference(holder)),
+                ("level", long(matter.item.level.rank().into())),
+                ("max_level", long(max_level.rank().into())),
+            ],
+        )
+    }
+
+    fn basis(&self, basis: EntityUid) -> Result<Entity, SliceError> {
+        let names = self.names;
+        let code = uid(&names.basis_code, self.matter.basis.code());
+        // A basis that serves no emergency has three empty sets: nothing is in them.
+        let emergency = self.reference.emergency(self.matter.basis);
+        let kinds = emergency.iter().flat_map(|e| &e.kinds);
+        let holders = emergency.iter().flat_map(|e| &e.holders);
+        let recipients = emergency.iter().flat_map(|e| &e.recipients);
+        entity(
+            basis,
+            vec![
+                ("code", reference(code)),
+                (
+                    "emergencies",
+                    set(kinds.map(|k| uid(&names.emergency_kind, k.code()))),
+                ),
+                (
+                    "holders",
+                    set(holders.map(|s| uid(&names.sector, s.code()))),
+                ),
+                (
+                    "recipients",
+                    set(recipients.map(|s| uid(&names.sector, s.code()))),
+                ),
+            ],
+        )
+    }
+
+    fn case(&self, case: &CaseFacts) -> Result<Entity, SliceError> {
+        let names = self.names;
+        let role = |role: passerelle_model::vocabulary::CaseRole| {
+            reference(uid(&names.case_role, role.code()))
+        };
+        let plan = case
+            .plan
+            .iter()
+            .map(|c| uid(&names.category_code, c.code()));
+        entity(
+            uid(&names.case, case.case.as_str()),
+            vec![
+                (
+                    "profile",
+                    reference(uid(&names.profile, case.profile.code())),
+                ),
+                ("stage", reference(uid(&names.stage, case.stage.code()))),
+                (
+                    "threshold",
+                    reference(uid(&names.threshold, case.threshold.code())),
+                ),
+                ("closed", boolean(case.closed)),
+                ("requester_role", role(case.requester_role)),
+                ("holder_role", role(case.holder_role)),
+                ("plan", set(plan)),
+                ("subject_known", boolean(case.same_subject.is_some())),
+                ("same_subject", boolean(case.same_subject == Some(true))),
+            ],
+        )
+    }
+
+    fn consent(&self, candidate: ConsentCandidate<'_>) -> Result<Entity, SliceError> {
+        let names = self.names;
+        let terms = &candidate.consent.terms;
+        let agencies = |list: &[passerelle_model::ids::AgencyId]| {
+            set(list.iter().map(|a| uid(&names.agency, a.as_str())))
+        };
+        let categories = terms
+            .categories
+            .iter()
+            .map(|c| uid(&names.category_code, c.code()));
+        let purposes = terms.purposes.iter().map(|p| uid(&names.purpose, p.code()));
+        entity(
+            uid(&names.consent, terms.consent.as_str()),
+            vec![
+                (
+                    "giver",
+                    reference(uid(&names.consent_giver, terms.giver.code())),
+                ),
+                (
+                    "capacity",
+                    reference(uid(&names.capacity, terms.capacity.code())),
+                ),
+                ("categories", set(categories)),
+                ("purposes", set(purposes)),
+                ("recipients", agencies(&terms.recipients)),
+                ("disclosers", agencies(&terms.disclosers)),
+                ("given_at", time(terms.given_at)?),
+                ("expires_at", time(terms.expires_at)?),
+                ("withdrawn", boolean(candidate.withdrawn)),
+                ("redisclosure", boolean(terms.redisclosure)),
+            ],
+        )
+    }
+
+    fn agreement(&self, candidate: AgreementCandidate<'_>) -> Result<Entity, SliceError> {
+        let names = self.names;
+        let terms = &candidate.agreement.terms;
+        let parties = terms.parties.iter();
+        let parties = parties.map(|p| uid(&names.agency, p.agency.as_str()));
+        let purposes = terms.purposes.iter().map(|p| uid(&names.purpose, p.code()));
+        let bases = self
+            .bases(candidate.agreement)
+            .map(|b| uid(&names.basis, b.code()));
+        let mut attributes = vec![
+            ("parties", set(parties)),
+            (
+                "signed_by_all",
+                boolean(candidate.agreement.is_signed_by_all()),
+            ),
+            ("purposes", set(purposes)),
+            ("bases", set(bases)),
+            ("starts_at", time(terms.starts_at)?),
+            ("ends_at", time(terms.ends_at)?),
+        ];
+        if let Some(line) = candidate.line {
+            attributes.push(("line", self.line(line)?));
+        }
+        entity(uid(&names.agreement, terms.agreement.as_str()), attributes)
+    }
+
+    /// The bases of the two parties concerned, not those of others.
+    fn bases(&self, agreement: &Agreement) -> impl Iterator<Item = LegalBasis> {
+        let concerned = [&self.matter.requester.agency, &self.matter.holder.agency];
+        agreement
+            .terms
+            .parties
+            .iter()
+            .filter(move |p| concerned.contains(&&p.agency))
+            .map(|p| p.basis)
+    }
+
+    fn line(&self, line: &AgreementLine) -> Result<RestrictedExpression, SliceError> {
+        let names = self.names;
+        let category = uid(&names.category_code, line.category.code());
+        let fields = [
+            ("from", reference(uid(&names.agency, line.from.as_str()))),
+            ("to", reference(uid(&names.agency, line.to.as_str()))),
+            ("category", reference(category)),
+            ("level", long(line.level.rank().into())),
+        ];
+        RestrictedExpression::new_record(fields.map(|(k, v)| (k.to_owned(), v)))
+            .map_err(|e| SliceError::Entity(e.to_string()))
+    }
+}
+
+fn entity(name: EntityUid, attributes: Attributes) -> Result<Entity, SliceError> {
+    let attributes: HashMap<_, _> = attributes
+        .into_iter()
+        .map(|(k, v)| (k.to_owned(), v))
+        .collect();
+    Entity::new(name, attributes, HashSet::new()).map_err(|e| SliceError::Entity(e.to_string()))
+}
+
+fn reference(name: EntityUid) -> RestrictedExpression {
+    RestrictedExpression::new_entity_uid(name)
+}
+
+fn boolean(value: bool) -> RestrictedExpression {
+    RestrictedExpression::new_bool(value)
+}
+
+fn long(value: i64) -> RestrictedExpression {
+    RestrictedExpression::new_long(value)
+}
+
+fn set(names: impl Iterator<Item = EntityUid>) -> RestrictedExpression {
+    RestrictedExpression::new_set(names.map(reference))
+}
+
+fn time(at: Timestamp) -> Result<RestrictedExpression, SliceError> {
+    at.0.try_into().map(long).map_err(|_| SliceError::Time)
+}
