@@ -1,0 +1,244 @@
+//! Witness rounds over a real ledger, with cosigners that answer, are late, lie, or are silent.
+
+use passerelle_audit::{
+    cosignature::Cosigner,
+    keys::SigningKey,
+    note::{Signer, VerifierKey},
+    witness::{WitnessState, consider},
+};
+use passerelle_broker::{
+    clock, home::log_origin, ledger::Ledger, operator, serve::embedded_pdp, witnesses::Witnesses,
+};
+use passerelle_model::{
+    bytes::{Digest, PublicKey},
+    decide::{Command, Reply},
+    error::ErrorCode,
+    ids::{AgencyId, FederationId, witness_name},
+    statement::AgencyKeys,
+    vocabulary::Sector,
+};
+
+struct Party {
+    agency: AgencyId,
+    cosigner: Cosigner,
+    state: WitnessState,
+}
+
+struct World {
+    _dir: tempfile::TempDir,
+    ledger: Ledger,
+    log: VerifierKey,
+    witnesses: Witnesses,
+    parties: Vec<Party>,
+    seed: u8,
+}
+
+fn federation() -> FederationId {
+    "essai".parse().unwrap()
+}
+
+impl World {
+    fn new(parties: u8) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = dir.path().join("b");
+        operator::init(&broker, &federation()).unwrap();
+        let ledger = Ledger::open(&broker).unwrap();
+        let signer =
+            Signer::new(&log_origin(&federation()), SigningKey::from_seed(&[77; 32])).unwrap();
+        let log = signer.verifier_key().clone();
+        let witnesses = Witnesses::new(federation(), signer, ledger.view().clone()).unwrap();
+        let mut world = Self {
+            _dir: dir,
+            ledger,
+            log,
+            witnesses,
+            parties: Vec::new(),
+            seed: 0,
+        };
+        for n in 0..parties {
+            world.enrol(n);
+        }
+        world.witnesses.reload_members().unwrap();
+        world
+    }
+
+    fn run(&mut self, command: &Command) -> Reply {
+        self.seed += 1;
+        let pdp = embedded_pdp().unwrap();
+        let mut batch = self.ledger.batch(pdp.as_ref());
+        let (reply, _) = batch.run(command, clock::now(), [self.seed; 32]).unwrap();
+        let finished = batch.finish();
+        self.ledger.commit(finished).unwrap();
+        reply
+    }
+
+    fn enrol(&mut self, n: u8) {
+        let agency: AgencyId = format!("agence-{n}").parse().unwrap();
+        let (sector, token) = (Sector::Community, Digest([n; 32]));
+        let expires_at = clock::now().plus_s(60);
+        self.run(&Command::Invite {
+            agency: agency.clone(),
+            sector,
+            token,
+            expires_at,
+        });
+        let key = SigningKey::from_seed(&[n + 1; 32]);
+        let unused = PublicKey([0; 32]);
+        let keys = AgencyKeys {
+            sector,
+            signing: unused,
+            sealing: unused,
+            witness: key.public_key(),
+        };
+        let enrol = Command::Enrol {
+            agency: agency.clone(),
+            token,
+            keys,
+            certificate: format!("{n}"),
+        };
+        assert!(matches!(self.run(&enrol), Reply::Done { .. }));
+        let cosigner = Cosigner::new(&witness_name(&federation(), &agency), key).unwrap();
+        self.parties.push(Party {
+            agency,
+            cosigner,
+            state: WitnessState::default(),
+        });
+    }
+
+    fn grow(&mut self) {
+        let agency = self.parties[0].agency.clone();
+        self.run(&Command::CountEvaluations { agency, count: 1 });
+    }
+
+    /// The party answers what it is offered; says the size that it cosigned.
+    fn cosign(&mut self, n: usize) -> Result<u64, ErrorCode> {
+        let party = &mut self.parties[n];
+        let offer = self
+            .witnesses
+            .offer(&party.agency, party.state.size)
+            .unwrap();
+        let (log, old) = (&self.log, offer.old_size);
+        let accepted = consider(&party.state, log, old, &offer.proof, &offer.checkpoint).unwrap();
+        party.state = accepted.state();
+        let line = party.cosigner.cosign(&accepted, 1).unwrap().to_string();
+        self.witnesses
+            .cosigned(&party.agency, offer.size, line.trim_end())?;
+        Ok(offer.size)
+    }
+
+    fn deliverable(&self, n: usize) -> u64 {
+        self.witnesses
+            .deliverable(&self.parties[n].agency)
+            .map_or(0, |c| c.size)
+    }
+
+    fn published(&self) -> u64 {
+        self.witnesses.published().map_or(0, |c| c.size)
+    }
+}
+
+#[test]
+fn three_of_four_publish_and_the_fourth_may_be_down() {
+    let mut world = World::new(4);
+    world.witnesses.start_round().unwrap();
+    world.cosign(0).unwrap();
+    world.cosign(1).unwrap();
+    assert_eq!(world.published(), 0, "two of four are no quorum");
+    let size = world.cosign(2).unwrap();
+    assert_eq!(world.published(), size);
+    assert_eq!(world.deliverable(2), size);
+    assert_eq!(
+        world.deliverable(3),
+        0,
+        "nobody acts on what its own witness has not cosigned"
+    );
+}
+
+#[test]
+fn a_late_cosignature_counts_for_its_own_agency_after_the_next_round_has_begun() {
+    let mut world = World::new(4);
+    world.witnesses.start_round().unwrap();
+    let late = world.witnesses.offer(&world.parties[3].agency, 0).unwrap();
+    for n in 0..3 {
+        world.cosign(n).unwrap();
+    }
+    world.grow();
+    world.witnesses.start_round().unwrap();
+    let party = &mut world.parties[3];
+    let state = WitnessState::default();
+    let accepted = consider(&state, &world.log, 0, &late.proof, &late.checkpoint).unwrap();
+    party.state = accepted.state();
+    let line = party.cosigner.cosign(&accepted, 1).unwrap().to_string();
+    world
+        .witnesses
+        .cosigned(&party.agency, late.size, line.trim_end())
+        .unwrap();
+    assert_eq!(world.deliverable(3), late.size);
+}
+
+#[test]
+fn a_round_keeps_its_checkpoint_until_its_quorum_is_met() {
+    let mut world = World::new(4);
+    world.witnesses.start_round().unwrap();
+    let first = world.cosign(0).unwrap();
+    world.grow();
+    world.witnesses.start_round().unwrap();
+    assert_eq!(world.cosign(1).unwrap(), first);
+    assert_eq!(world.cosign(2).unwrap(), first);
+    world.witnesses.start_round().unwrap();
+    assert_eq!(world.cosign(0).unwrap(), first + 1);
+}
+
+#[test]
+fn a_false_cosignature_is_refused_and_does_not_count() {
+    let world = World::new(1);
+    world.witnesses.start_round().unwrap();
+    let agency = world.parties[0].agency.clone();
+    let offer = world.witnesses.offer(&agency, 0).unwrap();
+    let name = witness_name(&federation(), &agency);
+    let stranger = Cosigner::new(&name, SigningKey::from_seed(&[99; 32])).unwrap();
+    let accepted = consider(
+        &WitnessState::default(),
+        &world.log,
+        0,
+        &offer.proof,
+        &offer.checkpoint,
+    )
+    .unwrap();
+    let line = stranger.cosign(&accepted, 1).unwrap().to_string();
+    let refused = world
+        .witnesses
+        .cosigned(&agency, offer.size, line.trim_end());
+    assert_eq!(refused, Err(ErrorCode::BadSignature));
+    for junk in [
+        "",
+        "x",
+        "— a b",
+        "— essai/agence-0 AAAA\n— essai/agence-0 AAAA",
+    ] {
+        assert!(
+            world.witnesses.cosigned(&agency, offer.size, junk).is_err(),
+            "{junk:?}"
+        );
+    }
+    assert_eq!(world.published(), 0);
+}
+
+#[test]
+fn an_old_copy_signs_nothing_once_no_quorum_is_left_without_the_doubters() {
+    let mut world = World::new(4);
+    let doubters: Vec<_> = world.parties.iter().map(|p| p.agency.clone()).collect();
+    world.witnesses.saw_more(&doubters[0], 1_000);
+    assert!(
+        world.witnesses.rolled_back().is_none(),
+        "one liar can't stop the log"
+    );
+    world.witnesses.saw_more(&doubters[1], 1_000);
+    assert!(world.witnesses.rolled_back().is_some());
+    world.grow();
+    world.witnesses.start_round().unwrap();
+    assert!(
+        world.witnesses.offer(&doubters[2], 0).is_none(),
+        "a checkpoint was signed"
+    );
+}
