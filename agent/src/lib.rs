@@ -1,1 +1,50 @@
 //! The agent: fact sources, enforcement at the holder, sealing, witness, local API.
+//!
+//! In scope: everything that one agency runs. Its facts, keys and policy stay in its directory;
+//! it opens one outbound stream to the broker and one Unix socket for its own people.
+//! Out of scope: the federation's decisions (crates `broker`, `policies`), printing (the command
+//! line), pages (the portal).
+//!
+//! The entry points are [`enrol::enrol`], [`serve::serve`] and [`client::connect`].
+
+pub mod api;
+pub mod apply;
+mod apply_notice;
+pub mod audit_read;
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod context;
+pub mod core;
+pub mod csr;
+pub mod date;
+pub mod enrol;
+pub mod entropy;
+pub mod event;
+pub mod facts;
+pub mod handle;
+pub mod holder;
+pub mod home;
+pub mod import;
+pub mod inbound;
+pub mod link;
+pub mod node;
+pub mod person;
+pub mod render;
+pub mod requester;
+pub mod seal;
+pub mod serve;
+pub mod session;
+pub mod state;
+pub mod tls_client;
+pub mod trust;
+pub mod vault;
+pub mod verify;
+pub mod witness;
+
+#[cfg(test)]
+mod flow_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod verify_tests;

@@ -11,10 +11,12 @@
 pub mod checkpoint;
 pub mod cosignature;
 pub mod dsse;
+pub mod export;
 pub mod keys;
 pub mod merkle;
 pub mod note;
 mod text;
 pub mod tiles;
 pub mod tlog_proof;
+pub mod verify;
 pub mod witness;

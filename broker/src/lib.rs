@@ -7,6 +7,7 @@
 pub mod acceptor;
 pub mod ca;
 pub mod clock;
+pub mod connections;
 pub mod error;
 pub mod home;
 pub mod ledger;

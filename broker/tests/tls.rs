@@ -1,12 +1,20 @@
 //! The broker's port as an attacker and an honest agency find it: real sockets, real handshakes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
+
 mod support;
 
 use passerelle_broker::{
     acceptor::{Limits, Peer},
     ca::CertificateAuthority,
 };
-use rustls::HandshakeKind;
+use rustls::{AlertDescription, HandshakeKind};
 use std::{
     io::ErrorKind,
     sync::atomic::Ordering,
@@ -73,7 +81,11 @@ async fn a_revoked_certificate_is_refused_at_a_new_handshake() {
         port.connections.revoke(&revoked.serial_hex.to_uppercase()),
         0
     );
-    port.greeting(&revoked.config).await.unwrap_err();
+    let refused = port.greeting(&revoked.config).await.unwrap_err();
+    let reason = refused.get_ref().and_then(|e| e.downcast_ref());
+    // The one reason that the agency is told, so that it knows to enrol again.
+    let told = rustls::Error::AlertReceived(AlertDescription::CertificateRevoked);
+    assert_eq!(reason, Some(&told));
     assert_eq!(port.greeting(&other.config).await.unwrap(), "clinic");
 }
 
@@ -214,6 +226,11 @@ async fn more_slow_handshakes_than_places_only_delay() {
     let agency = port.agency("police-nord");
     let late = timeout(Duration::from_secs(5), port.greeting(&agency.config)).await;
     assert_eq!(late.expect("let in at last").unwrap(), "police-nord");
+    // A handshake gives its place back, however it ended.
+    for _ in 0..4 {
+        let next = timeout(SOON, port.greeting(&agency.config)).await;
+        assert_eq!(next.expect("let in").unwrap(), "police-nord");
+    }
 }
 
 #[tokio::test]

@@ -1,1 +1,16 @@
-//! Harness of the end-to-end tests: real processes on loopback.
+//! Harness of the end-to-end tests: real processes on loopback, and an agency played by hand.
+//!
+//! In scope: starting, stopping and crashing the program's own processes ([`federation`],
+//! [`process`]), running its command line ([`cli`]), waiting with deadlines ([`wait`]), and a
+//! client of the published protocol that may be as dishonest as a test needs ([`raw_agency`],
+//! [`raw_session`], [`statements`]).
+//! Out of scope: shortcuts into broker or agent. What a test sees, a stranger on the network or a
+//! user at the terminal could see.
+
+pub mod cli;
+pub mod federation;
+pub mod process;
+pub mod raw_agency;
+pub mod raw_session;
+pub mod statements;
+pub mod wait;

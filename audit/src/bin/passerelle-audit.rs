@@ -1,1 +1,183 @@
-fn main() {}
+//! `passerelle-audit`: verifies an exported log, alone. No network, no trust in the broker, and
+//! nothing needed but the file; an auditor can build and run it without the rest.
+//!
+//! Exit codes: 0 verified, 1 a fault was found, 2 wrong usage, 3 the file can't be read.
+
+use clap::{Args, Parser, Subcommand};
+use passerelle_audit::{
+    note::{SignatureType, VerifierKey},
+    verify::{Fault, FaultCode, Options, Report, verify_with_progress},
+};
+use serde_json::json;
+use std::{
+    fs::File,
+    io::{self, BufReader, IsTerminal as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    thread::available_parallelism,
+};
+
+const VERIFIED: u8 = 0;
+const FAULT: u8 = 1;
+const UNREADABLE: u8 = 3;
+
+/// Bytes read ahead of the verification.
+const READ_AHEAD_BYTES: usize = 1024 * 1024;
+
+const EXAMPLES: &str = "\
+Examples:
+  passerelle-audit verify export.jsonl
+      Is the export consistent in itself?
+  passerelle-audit keys export.jsonl
+      Print the keys of the log and its witnesses, to compare with the agencies by telephone.
+  passerelle-audit verify export.jsonl --log-key 'KEY' --witness 'KEY' --witness 'KEY'
+      Is this the log of these very keys? (As printed by `keys`, confirmed elsewhere.)
+
+Exit codes: 0 verified, 1 a fault was found, 2 wrong usage, 3 the file can't be read.";
+
+/// Verify an exported log of Passerelle, offline and without trust in the broker.
+#[derive(Parser)]
+#[command(version, about, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Verify an export: says what was checked, or names the first fault.
+    #[command(after_help = EXAMPLES)]
+    Verify(Arguments),
+    /// Verify an export, and print the keys of the log and of the witnesses it enrolled.
+    Keys(Arguments),
+}
+
+#[derive(Args)]
+struct Arguments {
+    /// The export, as `passerelle audit export` writes it.
+    file: PathBuf,
+    /// The log's key, known from elsewhere, in the form `name+id+key`.
+    #[arg(long, value_name = "KEY", value_parser = log_key)]
+    log_key: Option<VerifierKey>,
+    /// A witness's key, known from elsewhere; may be repeated. A quorum of these must have
+    /// cosigned, beside the quorum of those that the log enrolled.
+    #[arg(long, value_name = "KEY", value_parser = witness_key)]
+    witness: Vec<VerifierKey>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn log_key(text: &str) -> Result<VerifierKey, String> {
+    key(text, SignatureType::Ed25519)
+}
+
+fn witness_key(text: &str) -> Result<VerifierKey, String> {
+    key(text, SignatureType::CosignatureV1)
+}
+
+fn key(text: &str, kind: SignatureType) -> Result<VerifierKey, String> {
+    let key: VerifierKey = text.parse().map_err(|error| format!("{error}"))?;
+    if key.kind() == kind {
+        Ok(key)
+    } else {
+        Err("a key of the wrong kind: log and witnesses have different ones".to_owned())
+    }
+}
+
+fn main() -> ExitCode {
+    let (arguments, show): (Arguments, fn(&Report) -> String) = match Cli::parse().command {
+        Command::Verify(arguments) => (arguments, verdict),
+        Command::Keys(arguments) => (arguments, keys),
+    };
+    let (text, code) = match run(&arguments) {
+        Ok(report) if arguments.json => {
+            let (verified, complete) = (true, report.is_complete());
+            let value = json!({"verified": verified, "complete": complete, "report": report});
+            (format!("{value}\n"), VERIFIED)
+        }
+        Ok(report) => (show(&report), VERIFIED),
+        Err(fault) => {
+            let code = if fault.code == FaultCode::Io {
+                UNREADABLE
+            } else {
+                FAULT
+            };
+            (failure(&fault, arguments.json), code)
+        }
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::from(code),
+        // A verdict that nobody received is no verdict.
+        Err(_) => ExitCode::from(UNREADABLE),
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Report, Fault> {
+    let path = arguments.file.display();
+    let file = File::open(&arguments.file).map_err(|error| {
+        Fault::whole(FaultCode::Io, format!("`{path}` can't be opened: {error}"))
+    })?;
+    let options = Options {
+        log_key: arguments.log_key.clone(),
+        witnesses: arguments.witness.clone(),
+        threads: available_parallelism().map_or(1, usize::from),
+    };
+    let shown = io::stderr().is_terminal() && !arguments.json;
+    let reader = BufReader::with_capacity(READ_AHEAD_BYTES, file);
+    let outcome = verify_with_progress(reader, &options, &mut |done, size| {
+        if shown {
+            // Progress that can't be shown is no reason to stop.
+            let _ = write!(io::stderr(), "\r{done} of {size} entries");
+        }
+    });
+    if shown {
+        let _ = writeln!(io::stderr());
+    }
+    outcome
+}
+
+fn verdict(report: &Report) -> String {
+    let verdict = if report.is_complete() {
+        "verified: no fault"
+    } else {
+        "verified as far as this export can be read: no fault"
+    };
+    format!("{report}{verdict}\n")
+}
+
+fn keys(report: &Report) -> String {
+    let mut text = format!("log      {}\n", report.log_key);
+    for witness in report.cosignatures.iter().take(1).flat_map(|set| &set.keys) {
+        let state = witness
+            .cosigned_at_s
+            .map_or("has not cosigned this checkpoint", |_| "has cosigned");
+        text.push_str(&format!("witness  {}  ({state})\n", witness.key));
+    }
+    text.push_str(
+        "compare these keys with the agencies' own (by telephone, on paper) before you trust them\n",
+    );
+    text
+}
+
+fn failure(fault: &Fault, as_json: bool) -> String {
+    if as_json {
+        let value = json!({
+            "verified": false,
+            "fault": fault,
+            "meaning": fault.code.meaning(),
+        });
+        return format!("{value}\n");
+    }
+    let place = match fault.index {
+        Some(index) => format!("first fault at index {index}"),
+        None if fault.code == FaultCode::Io => "not verified".to_owned(),
+        None => "fault of the log as a whole".to_owned(),
+    };
+    format!(
+        "{place} ({}): {}\nwhat it means: {}\n",
+        fault.code,
+        fault.message,
+        fault.code.meaning()
+    )
+}

@@ -188,8 +188,15 @@ async fn talk(mut stream: PeerStream) -> io::Result<()> {
         if size == 0 {
             return Ok(());
         }
-        while &buffer[..size] == FLOOD {
-            stream.write_all(&[b'x'; 4_096]).await?;
+        if &buffer[..size] == FLOOD {
+            // In a task of its own: it must be woken for itself, not for having read before.
+            let mut half = tokio::io::split(stream).1;
+            let flood = tokio::spawn(async move {
+                loop {
+                    half.write_all(&[b'x'; 4_096]).await?;
+                }
+            });
+            return flood.await.map_err(io::Error::other)?;
         }
         stream.write_all(&buffer[..size]).await?;
         stream.flush().await?;

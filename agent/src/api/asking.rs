@@ -1,0 +1,252 @@
+//! Requests: asked, listed, shown, decided on, erased.
+
+use super::{Reply, document, done, input, refuse, refused};
+use crate::{
+    event::{Event, Verdict},
+    holder::{self, storage},
+    node::{Node, Settled},
+    render,
+    requester::{self, Question},
+    state::{self, AskRow},
+};
+use passerelle_model::{
+    error::ErrorCode,
+    ids::RequestId,
+    request::Status as RequestStatus,
+    statement::{Item, MAX_ITEMS, Reliance},
+};
+use passerelle_proto::{v1, views::RequestView};
+use std::sync::Arc;
+use tonic::Status;
+
+/// How long a request stays open unless it says otherwise: three days.
+const DEFAULT_VALID_S: u64 = 3 * 86_400;
+/// The longest that it may: thirty days.
+const MAX_VALID_S: u64 = 30 * 86_400;
+/// Longest free text, in bytes: what the sealed context holds (see [`requester::ask`]).
+const MAX_JUSTIFICATION_BYTES: usize = 3_000;
+
+pub(super) async fn ask(node: &Node, request: v1::AskRequest) -> Reply {
+    let mut question = question(node, &request)?;
+    if let Some(person) = &request.person {
+        let person = input::person(person)?;
+        question.subject = Some(node.handle(&person).await.map_err(refused)?);
+    }
+    let now = node.clock.now();
+    let context = Arc::clone(&node.context);
+    let trust = node.trust().map_err(refused)?;
+    // Writes a file: not on a thread that serves others.
+    let made = tokio::task::spawn_blocking(move || {
+        requester::ask(&context, &trust, question, now)
+    });
+    let (request, stated) = made
+        .await
+        .map_err(|_| refused(ErrorCode::Internal))?
+        .map_err(refused)?;
+    let settled = node.submit(stated, Vec::new()).await.map_err(refused)?;
+    if matches!(settled, Settled::Logged(_)) {
+        // The decision follows within the same second, if the witnesses are there.
+        let decided = |node: &Node| {
+            let row = state::ask(node.core.view(), &request).map_err(storage)?;
+            let decided = row.is_some_and(|row| row.status != RequestStatus::Submitted);
+            Ok(decided.then_some(()))
+        };
+        node.wait_for(decided).await.map_err(refused)?;
+    }
+    let row = load(node, &request)?;
+    document(&render::ask_view(me(node), &row, None))
+}
+
+fn me(node: &Node) -> &passerelle_model::ids::AgencyId {
+    &node.context.identity.anchors.agency
+}
+
+fn load(node: &Node, request: &RequestId) -> Result<AskRow, Status> {
+    let row = state::ask(node.core.view(), request).map_err(|e| refused(storage(e)))?;
+    row.ok_or_else(|| refused(ErrorCode::UnknownRequest))
+}
+
+fn question(node: &Node, request: &v1::AskRequest) -> Result<Question, Status> {
+    let items = request
+        .items
+        .iter()
+        .map(|item| {
+            Ok(Item {
+                category: input::code("category", &item.category)?,
+                level: input::code("level", &item.level)?,
+            })
+        })
+        .collect::<Result<Vec<_>, Status>>()?;
+    if items.is_empty() || items.len() > MAX_ITEMS {
+        return Err(refuse(
+            ErrorCode::OutOfRange,
+            format!("a request has 1 to {MAX_ITEMS} items"),
+        ));
+    }
+    if request.justification.len() > MAX_JUSTIFICATION_BYTES {
+        return Err(refuse(
+            ErrorCode::TooLarge,
+            format!("the justification is longer than {MAX_JUSTIFICATION_BYTES} bytes"),
+        ));
+    }
+    let valid_s = match request.valid_s {
+        0 => DEFAULT_VALID_S,
+        seconds if seconds <= MAX_VALID_S => seconds,
+        _ => return Err(refuse(ErrorCode::OutOfRange, "a request lasts at most thirty days")),
+    };
+    let reliance = match (request.consent.as_str(), request.agreement.as_str()) {
+        ("", "") => None,
+        (consent, "") => Some(Reliance::Consent(input::id("consent", consent)?)),
+        ("", agreement) => Some(Reliance::Agreement(input::id("agreement", agreement)?)),
+        _ => {
+            return Err(refuse(
+                ErrorCode::OutOfRange,
+                "rely on a consent or on an agreement, not on both",
+            ));
+        }
+    };
+    Ok(Question {
+        subject: None,
+        holder: input::id("holder", &request.holder)?,
+        items,
+        purpose: input::code("purpose", &request.purpose)?,
+        basis: input::code("basis", &request.basis)?,
+        reliance,
+        case: input::optional_id("case", &request.case)?,
+        emergency: input::optional_code("emergency", &request.emergency)?,
+        justification: request.justification.clone(),
+        worker: input::worker(node, &request.worker)?,
+        not_after: node.clock.now().plus_s(valid_s),
+    })
+}
+
+pub(super) fn list(node: &Node) -> Reply {
+    let rows = state::asks(node.core.view()).map_err(|e| refused(storage(e)))?;
+    let mut lines: Vec<_> = rows
+        .iter()
+        .map(|row| render::ask_line(me(node), row))
+        .collect();
+    lines.sort_by_key(|line| std::cmp::Reverse(line.at));
+    document(&lines)
+}
+
+pub(super) fn inbox(node: &Node) -> Reply {
+    let rows = state::holds(node.core.view()).map_err(|e| refused(storage(e)))?;
+    let mut lines: Vec<_> = rows
+        .iter()
+        .map(|row| render::hold_line(me(node), row))
+        .collect();
+    // What waits for a person first, the most urgent on top; then the newest.
+    lines.sort_by_key(|line| {
+        let waits = line.status == RequestStatus::HolderReview;
+        (!waits, line.review_by.filter(|_| waits), std::cmp::Reverse(line.at))
+    });
+    document(&lines)
+}
+
+pub(super) async fn show(node: &Node, request: v1::ShowRequest) -> Reply {
+    let id: RequestId = input::id("request", &request.request)?;
+    let worker = input::worker(node, &request.worker)?;
+    document(&view(node, id, worker.id).await?)
+}
+
+async fn view(node: &Node, id: RequestId, worker: String) -> Result<RequestView, Status> {
+    let failed = |e| refused(storage(e));
+    let view = node.core.view();
+    if state::ask(view, &id).map_err(failed)?.is_some() {
+        // Attested before anything is shown.
+        let context = Arc::clone(&node.context);
+        let now = node.clock.now();
+        let request = id.clone();
+        let looked = node.core.write(now, move |view| {
+            let events = requester::viewed(&context, view, &request, &worker, now)?;
+            let any = !events.is_empty();
+            Ok((events, any))
+        });
+        let has_answer = looked.await.map_err(refused)?;
+        let row = load(node, &id)?;
+        let answer = match has_answer {
+            true => {
+                let opened = requester::opened_answer(&node.context, view, &row);
+                Some(render::answer_view(&row, opened.map_err(refused)?))
+            }
+            false => None,
+        };
+        return Ok(render::ask_view(me(node), &row, answer));
+    }
+    let row = state::hold(view, &id).map_err(failed)?;
+    let row = row.ok_or_else(|| refused(ErrorCode::UnknownRequest))?;
+    // A context that does not open is shown as missing: the requester sees to it.
+    let asked = holder::open_context(&node.context, view, &id).ok();
+    Ok(render::hold_view(me(node), &row, asked))
+}
+
+pub(super) async fn review(node: &Node, request: v1::ReviewRequest) -> Reply {
+    let id: RequestId = input::id("request", &request.request)?;
+    let worker = input::worker(node, &request.worker)?;
+    let verdict = match request.verdict.as_str() {
+        "approve" => Verdict::Approve,
+        "decline" => Verdict::Decline,
+        "cannot_say" => Verdict::CannotSay,
+        _ => {
+            return Err(refuse(
+                ErrorCode::UnknownCode,
+                "unknown verdict; known are: approve, decline, cannot_say",
+            ));
+        }
+    };
+    let context = Arc::clone(&node.context);
+    let now = node.clock.now();
+    let reviewed = id.clone();
+    let statement = node
+        .core
+        .write(now, move |view| {
+            let trust = crate::trust::Trust::load(&context.identity.anchors, view);
+            let trust = trust.map_err(storage)?;
+            let events = holder::review(
+                &context, view, &trust, &reviewed, verdict, &worker.id, now,
+            )?;
+            let statement = events.iter().find_map(|event| match event {
+                Event::Stated(stated) => Some(stated.envelope.digest()),
+                _ => None,
+            });
+            let refused = events.iter().find_map(|event| match event {
+                Event::PermitRefused { code, .. } => Some(*code),
+                _ => None,
+            });
+            Ok((events, refused.map_or(Ok(statement), Err)))
+        })
+        .await
+        .map_err(refused)?
+        .map_err(refused)?;
+    let settled = match statement {
+        Some(statement) => node.settled(&statement).await.map_err(refused)?,
+        // A second person has to agree first.
+        None => Settled::Logged(None),
+    };
+    document(&done(id.to_string(), &settled))
+}
+
+pub(super) async fn erase(node: &Node, request: v1::EraseRequest) -> Reply {
+    let id: RequestId = input::id("request", &request.request)?;
+    let context = Arc::clone(&node.context);
+    let now = node.clock.now();
+    let erased = id.clone();
+    let statement = node
+        .core
+        .write(now, move |view| {
+            let events = requester::erase(&context, view, &erased, now)?;
+            let statement = events.iter().find_map(|event| match event {
+                Event::Stated(stated) => Some(stated.envelope.digest()),
+                _ => None,
+            });
+            Ok((events, statement))
+        })
+        .await
+        .map_err(refused)?;
+    let settled = match statement {
+        Some(statement) => node.settled(&statement).await.map_err(refused)?,
+        None => Settled::Logged(None),
+    };
+    document(&done(id.to_string(), &settled))
+}

@@ -1,0 +1,210 @@
+//! The local interface: gRPC on a Unix socket, for the agency's own people and systems.
+//!
+//! In scope: parsing what was typed, refusing what is not in a vocabulary, calling what does the
+//! work, replying with documents ([`passerelle_proto::views`]).
+//! Out of scope: who may open the socket (the file's owner).
+
+mod agreements;
+mod asking;
+mod auditing;
+mod cases;
+mod consents;
+mod input;
+
+use crate::{
+    event::Event,
+    holder::storage,
+    import::{self, ImportFailure},
+    node::{Node, Settled},
+    state,
+};
+use passerelle_model::{error::ErrorCode, statement::Body};
+use passerelle_proto::{convert, v1, views};
+use serde::Serialize;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+/// The service.
+pub struct NodeService {
+    node: Node,
+}
+
+type Reply = Result<Response<v1::Document>, Status>;
+
+impl NodeService {
+    /// Of this agent.
+    pub const fn new(node: Node) -> Self {
+        Self { node }
+    }
+}
+
+/// A refusal with its code, in its general words.
+fn refused(code: ErrorCode) -> Status {
+    convert::status(code)
+}
+
+/// A refusal in words of its own.
+fn refuse(code: ErrorCode, message: impl std::fmt::Display) -> Status {
+    let general = convert::status(code);
+    Status::with_metadata(
+        general.code(),
+        message.to_string(),
+        general.metadata().clone(),
+    )
+}
+
+fn document<T: Serialize>(view: &T) -> Reply {
+    let json = serde_json::to_string(view).map_err(|_| refused(ErrorCode::Internal))?;
+    Ok(Response::new(v1::Document { json }))
+}
+
+/// Signs `body`, journals it with `more`, and says what became of it.
+async fn say(
+    node: &Node,
+    id: String,
+    body: Body,
+    openings: Vec<passerelle_model::commitment::Opening>,
+    more: Vec<Event>,
+) -> Reply {
+    let mut saying = node
+        .context
+        .say(node.clock.now(), body)
+        .map_err(refused)?;
+    for opening in openings {
+        saying = saying.opening(opening);
+    }
+    let settled = node.submit(saying.done(), more).await.map_err(refused)?;
+    document(&done(id, &settled))
+}
+
+fn done(id: String, settled: &Settled) -> views::Done {
+    let (index, status) = match settled {
+        Settled::Logged(index) => (*index, "done"),
+        Settled::Queued => (None, "queued"),
+    };
+    views::Done {
+        id,
+        index,
+        status: status.to_owned(),
+    }
+}
+
+fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
+    let meta = state::meta(node.core.view()).map_err(storage)?;
+    let members = state::members(node.core.view()).map_err(storage)?;
+    let membership = &node.context.identity.membership;
+    let link = node.link.state();
+    Ok(views::AgentStatus {
+        agency: membership.agency.to_string(),
+        sector: membership.sector.code().to_owned(),
+        federation: membership.federation.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        connected: link.up,
+        last_error: link.last_error.map(|code| code.code().to_owned()),
+        people: meta.people,
+        facts: meta.facts,
+        without_handle: meta.without_handle,
+        witness_size: meta.witness.size,
+        outbox: meta.outbox,
+        reviews: meta.reviews,
+        members: members
+            .into_iter()
+            .filter(|(_, row)| row.active)
+            .map(|(agency, _)| agency.to_string())
+            .collect(),
+    })
+}
+
+#[tonic::async_trait]
+impl v1::node_server::Node for NodeService {
+    type AuditExportStream = ReceiverStream<Result<v1::ExportChunk, Status>>;
+
+    async fn node_status(&self, _: Request<v1::NodeStatusRequest>) -> Reply {
+        document(&status(&self.node).map_err(refused)?)
+    }
+
+    async fn import_facts(&self, request: Request<v1::ImportFactsRequest>) -> Reply {
+        let v1::ImportFactsRequest {
+            mapping,
+            csv,
+            dry_run,
+        } = request.into_inner();
+        let report = import::import(&self.node, &mapping, &csv, dry_run).await;
+        let report = report.map_err(|error| match error {
+            ImportFailure::File(message) => refuse(ErrorCode::Malformed, message),
+            ImportFailure::Agent(code) => refused(code),
+        })?;
+        document(&report)
+    }
+
+    async fn propose_agreement(&self, request: Request<v1::ProposeAgreementRequest>) -> Reply {
+        agreements::propose(&self.node, request.into_inner()).await
+    }
+
+    async fn sign_agreement(&self, request: Request<v1::AgreementRef>) -> Reply {
+        agreements::sign(&self.node, request.into_inner()).await
+    }
+
+    async fn show_agreements(&self, request: Request<v1::ShowAgreementsRequest>) -> Reply {
+        agreements::show(&self.node, &request.into_inner())
+    }
+
+    async fn record_consent(&self, request: Request<v1::RecordConsentRequest>) -> Reply {
+        consents::record(&self.node, request.into_inner()).await
+    }
+
+    async fn withdraw_consent(&self, request: Request<v1::WithdrawConsentRequest>) -> Reply {
+        consents::withdraw(&self.node, request.into_inner()).await
+    }
+
+    async fn show_consents(&self, request: Request<v1::ShowConsentsRequest>) -> Reply {
+        consents::show(&self.node, &request.into_inner())
+    }
+
+    async fn open_case(&self, request: Request<v1::OpenCaseRequest>) -> Reply {
+        cases::open(&self.node, request.into_inner()).await
+    }
+
+    async fn advance_case(&self, request: Request<v1::AdvanceCaseRequest>) -> Reply {
+        cases::advance(&self.node, request.into_inner()).await
+    }
+
+    async fn show_cases(&self, request: Request<v1::ShowCasesRequest>) -> Reply {
+        cases::show(&self.node, &request.into_inner())
+    }
+
+    async fn ask(&self, request: Request<v1::AskRequest>) -> Reply {
+        asking::ask(&self.node, request.into_inner()).await
+    }
+
+    async fn list_requests(&self, _: Request<v1::ListRequestsRequest>) -> Reply {
+        asking::list(&self.node)
+    }
+
+    async fn inbox(&self, _: Request<v1::InboxRequest>) -> Reply {
+        asking::inbox(&self.node)
+    }
+
+    async fn show(&self, request: Request<v1::ShowRequest>) -> Reply {
+        asking::show(&self.node, request.into_inner()).await
+    }
+
+    async fn review(&self, request: Request<v1::ReviewRequest>) -> Reply {
+        asking::review(&self.node, request.into_inner()).await
+    }
+
+    async fn erase(&self, request: Request<v1::EraseRequest>) -> Reply {
+        asking::erase(&self.node, request.into_inner()).await
+    }
+
+    async fn audit_entries(&self, request: Request<v1::AuditEntriesRequest>) -> Reply {
+        auditing::entries(&self.node, request.into_inner()).await
+    }
+
+    async fn audit_export(
+        &self,
+        _: Request<v1::AuditExportRequest>,
+    ) -> Result<Response<Self::AuditExportStream>, Status> {
+        auditing::export(&self.node).await
+    }
+}

@@ -1,0 +1,397 @@
+//! `apply`: what an event of the agent does to its projection. Total, deterministic, no checks
+//! that could differ at a replay.
+
+use crate::{
+    apply_notice,
+    event::{Event, Stated, Transaction, Verdict},
+    facts::csv_import::ImportedPerson,
+    state::{self, AskRow, GivenRow, LabelRow, Meta, PersonRow, SentRow, VerdictRow, key},
+};
+use passerelle_model::{
+    bytes::{Digest, Handle},
+    error::ErrorCode,
+    ids::{AgencyId, RequestId},
+    request::Status,
+    statement::{Body, Request},
+    store::{Overlay, Read, StoreError},
+    time::Timestamp,
+    vocabulary::Outcome,
+};
+
+/// Carries out a transaction of the agency `me`.
+///
+/// # Errors
+/// The store fails, or journal and projection do not belong together: rebuild, or stop.
+pub fn apply(
+    view: &mut Overlay<'_>,
+    me: &AgencyId,
+    transaction: &Transaction,
+) -> Result<(), StoreError> {
+    for event in &transaction.events {
+        apply_event(view, me, transaction.at, event)?;
+    }
+    Ok(())
+}
+
+fn apply_event(
+    view: &mut Overlay<'_>,
+    me: &AgencyId,
+    at: Timestamp,
+    event: &Event,
+) -> Result<(), StoreError> {
+    match event {
+        Event::Stated(stated) => state_one(view, at, stated),
+        Event::Settled { seq, code, index } => settle(view, *seq, *code, *index),
+        Event::Witnessed(witness) => edit_meta(view, |meta| meta.witness = *witness),
+        Event::Noticed(notice) => apply_notice::noticed(view, me, notice),
+        Event::PermitRefused { request, code } => edit_hold(view, request, |row| {
+            row.status = Status::Stopped;
+            row.stopped = Some(code.code().to_owned());
+        }),
+        Event::ReviewAsked {
+            request,
+            review_by,
+            record_found,
+        } => edit_hold(view, request, |row| {
+            row.status = Status::HolderReview;
+            row.review_by = Some(*review_by);
+            row.record_found = Some(*record_found);
+            row.verdict = None;
+        }),
+        Event::Reviewed {
+            request,
+            verdict,
+            worker,
+            items,
+            awaits_second,
+        } => edit_hold(view, request, |row| {
+            let earlier = row.verdict.take().map(|v| v.workers);
+            row.verdict = Some(VerdictRow {
+                verdict: *verdict,
+                items: items.clone(),
+                workers: earlier
+                    .into_iter()
+                    .flatten()
+                    .chain([worker.clone()])
+                    .collect(),
+                awaits_second: *awaits_second,
+            });
+            if !awaits_second {
+                // Decided here: what is open now is the answer, or a renewal of the permit.
+                row.status = Status::Offered;
+            }
+        }),
+        Event::Answered {
+            request,
+            permit,
+            outcome,
+            statement,
+            ..
+        } => edit_hold(view, request, |row| {
+            row.status = status_of(*outcome);
+            row.given = Some(GivenRow {
+                permit: *permit,
+                outcome: *outcome,
+                statement: *statement,
+                accepted: false,
+            });
+        }),
+        Event::AnswerOpened { request, .. } => edit_ask(view, request, |row| {
+            row.status = Status::Delivered;
+            if let Some(answer) = &mut row.answer {
+                answer.in_order = true;
+            }
+        }),
+        Event::AnswerRefused { request, code } => edit_ask(view, request, |row| {
+            row.stopped = Some(code.code().to_owned());
+        }),
+        Event::Viewed { request, .. } => edit_ask(view, request, |row| {
+            if row.status == Status::Delivered {
+                row.status = Status::Viewed;
+            }
+        }),
+        Event::Erased { request } => {
+            view.write(key::of(key::SEALED, request.as_str().as_bytes()), None);
+            edit_ask(view, request, |row| row.status = Status::Erased)
+        }
+        Event::HandlesFound(found) => found
+            .iter()
+            .try_for_each(|(token, handle)| handle_found(view, token, handle)),
+        Event::Labelled { id, handle, label } => state::put(
+            view,
+            key::of(key::LABEL, id.as_bytes()),
+            &LabelRow {
+                handle: *handle,
+                label: label.clone(),
+            },
+        ),
+        Event::ImportChunk {
+            import,
+            part,
+            people,
+        } => state::put(view, key::staged(import, *part), people),
+        Event::ImportCommitted { import, parts } => import_committed(view, import, *parts),
+    }
+}
+
+/// The status at the holder that an outcome stands for.
+pub const fn status_of(outcome: Outcome) -> Status {
+    match outcome {
+        Outcome::Released => Status::Released,
+        Outcome::Declined => Status::Declined,
+        Outcome::CannotSay => Status::CannotSay,
+    }
+}
+
+/// What a reviewer's word means without a look at the record.
+pub const fn outcome_of(verdict: Verdict) -> Option<Outcome> {
+    match verdict {
+        Verdict::Approve => None,
+        Verdict::Decline => Some(Outcome::Declined),
+        Verdict::CannotSay => Some(Outcome::CannotSay),
+    }
+}
+
+pub(crate) fn edit_meta(
+    view: &mut Overlay<'_>,
+    edit: impl FnOnce(&mut Meta),
+) -> Result<(), StoreError> {
+    let mut meta = state::meta(view)?;
+    edit(&mut meta);
+    state::put(view, key::META.to_vec(), &meta)
+}
+
+pub(crate) fn edit_ask(
+    view: &mut Overlay<'_>,
+    request: &RequestId,
+    edit: impl FnOnce(&mut AskRow),
+) -> Result<(), StoreError> {
+    let Some(mut row) = state::ask(view, request)? else {
+        return Ok(());
+    };
+    edit(&mut row);
+    state::put(view, key::of(key::ASK, request.as_str().as_bytes()), &row)
+}
+
+/// Changes the row of a request to us, and the number of those that wait for a person.
+pub(crate) fn edit_hold(
+    view: &mut Overlay<'_>,
+    request: &RequestId,
+    edit: impl FnOnce(&mut state::HoldRow),
+) -> Result<(), StoreError> {
+    let Some(mut row) = state::hold(view, request)? else {
+        return Ok(());
+    };
+    let before = row.status == Status::HolderReview;
+    edit(&mut row);
+    let after = row.status == Status::HolderReview;
+    state::put(view, key::of(key::HOLD, request.as_str().as_bytes()), &row)?;
+    if before == after {
+        return Ok(());
+    }
+    edit_meta(view, |meta| {
+        meta.reviews = if after {
+            meta.reviews.saturating_add(1)
+        } else {
+            meta.reviews.saturating_sub(1)
+        };
+    })
+}
+
+fn state_one(view: &mut Overlay<'_>, at: Timestamp, stated: &Stated) -> Result<(), StoreError> {
+    let seq = state::meta(view)?.next_out;
+    edit_meta(view, |meta| {
+        meta.next_out = meta.next_out.saturating_add(1);
+        meta.outbox = meta.outbox.saturating_add(1);
+    })?;
+    state::put(view, key::out(seq), stated)?;
+    match body_of(stated)? {
+        Body::Request(request) => {
+            asked(view, at, *request, stated.envelope.digest())
+        }
+        Body::Renewal(renewal) => edit_hold(view, &renewal.request, |row| {
+            row.renewing = Some(renewal.permit);
+        }),
+        Body::Answer(_)
+        | Body::Receipt(_)
+        | Body::Consent(_)
+        | Body::Withdrawal(_)
+        | Body::Agreement(_)
+        | Body::AgreementSignature(_)
+        | Body::CaseOpening(_)
+        | Body::CaseAdvance(_) => Ok(()),
+    }
+}
+
+fn body_of(stated: &Stated) -> Result<Body, StoreError> {
+    let statement = stated.envelope.unverified_statement();
+    statement
+        .map(|s| s.body)
+        .map_err(|_| StoreError("an own statement does not parse".to_owned()))
+}
+
+fn asked(
+    view: &mut Overlay<'_>,
+    at: Timestamp,
+    request: Request,
+    statement: Digest,
+) -> Result<(), StoreError> {
+    let key = key::of(key::ASK, request.request.as_str().as_bytes());
+    let row = AskRow {
+        request,
+        statement,
+        at,
+        status: Status::Submitted,
+        decision: None,
+        permits: Vec::new(),
+        obligations: Vec::new(),
+        answer: None,
+        stopped: None,
+        recalled: false,
+        trail: Vec::new(),
+    };
+    state::put(view, key, &row)
+}
+
+/// Whether another permit may still mend an answer that was refused with this code.
+pub const fn is_mendable(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::PermitExpired | ErrorCode::PermitMismatch)
+}
+
+fn settle(
+    view: &mut Overlay<'_>,
+    seq: u64,
+    code: Option<ErrorCode>,
+    index: Option<u64>,
+) -> Result<(), StoreError> {
+    let Some(stated) = state::load::<Stated>(view, &key::out(seq))? else {
+        // Settled before: a resend after a crash is answered twice.
+        return Ok(());
+    };
+    view.write(key::out(seq), None);
+    edit_meta(view, |meta| meta.outbox = meta.outbox.saturating_sub(1))?;
+    let digest = stated.envelope.digest();
+    state::put(view, key::of(key::SENT, &digest.0), &SentRow { code, index })?;
+    match body_of(&stated)? {
+        Body::Request(request) => edit_ask(view, &request.request, |row| {
+            if let Some(code) = code {
+                row.status = Status::Stopped;
+                row.stopped = Some(code.code().to_owned());
+            }
+        }),
+        Body::Answer(answer) => edit_hold(view, &answer.request, |row| {
+            settle_answer(row, &digest, code);
+        }),
+        Body::Renewal(renewal) => edit_hold(view, &renewal.request, |row| {
+            // Any other refusal means that another entry is on its way: a newer offer, or the end.
+            if code == Some(ErrorCode::PermitWithdrawn) && row.status.is_open() {
+                row.status = Status::Stopped;
+                row.stopped = Some(ErrorCode::PermitWithdrawn.code().to_owned());
+            }
+        }),
+        Body::Receipt(_)
+        | Body::Consent(_)
+        | Body::Withdrawal(_)
+        | Body::Agreement(_)
+        | Body::AgreementSignature(_)
+        | Body::CaseOpening(_)
+        | Body::CaseAdvance(_) => Ok(()),
+    }
+}
+
+fn settle_answer(row: &mut state::HoldRow, statement: &Digest, code: Option<ErrorCode>) {
+    let Some(given) = row.given.as_mut().filter(|g| g.statement == *statement) else {
+        return;
+    };
+    match code {
+        None => given.accepted = true,
+        Some(code) if is_mendable(code) => {
+            // Nothing has crossed: the broker forwards only what it sequenced.
+            row.given = None;
+            row.status = Status::Offered;
+        }
+        Some(code) => {
+            row.given = None;
+            row.status = Status::Stopped;
+            row.stopped = Some(code.code().to_owned());
+        }
+    }
+}
+
+fn handle_found(
+    view: &mut Overlay<'_>,
+    token: &Digest,
+    handle: &Handle,
+) -> Result<(), StoreError> {
+    state::put(view, key::of(key::TOKEN, &token.0), handle)?;
+    let prefix = key::by_token(token, "");
+    for (key, _) in view.scan(&prefix, None, state::MAX_ROWS)? {
+        let source = key.get(prefix.len()..).unwrap_or_default();
+        let person_key = key::of(key::PERSON, source);
+        let Some(mut row) = state::load::<PersonRow>(view, &person_key)? else {
+            continue;
+        };
+        if row.handle.is_none() {
+            view.write(key::of(key::NO_HANDLE, source), None);
+            edit_meta(view, |m| m.without_handle = m.without_handle.saturating_sub(1))?;
+        }
+        row.handle = Some(*handle);
+        view.write(key::by_handle(handle, &row.record.source_id.0), Some(Vec::new()));
+        state::put(view, person_key, &row)?;
+    }
+    Ok(())
+}
+
+fn import_committed(
+    view: &mut Overlay<'_>,
+    import: &str,
+    parts: u32,
+) -> Result<(), StoreError> {
+    for part in 0..parts {
+        let staged = key::staged(import, part);
+        let people: Vec<ImportedPerson> = state::load(view, &staged)?
+            .ok_or_else(|| StoreError("a part of an import is missing".to_owned()))?;
+        view.write(staged, None);
+        for record in people {
+            put_person(view, record)?;
+        }
+    }
+    Ok(())
+}
+
+fn put_person(view: &mut Overlay<'_>, record: ImportedPerson) -> Result<(), StoreError> {
+    let source = record.source_id.0.clone();
+    let facts = record.facts.len() as u64;
+    let token = Digest::of(&record.person.match_token());
+    if let Some(old) = state::person(view, &source)? {
+        // The row replaces the old one whole: also under another name, after a correction.
+        view.write(key::by_token(&old.token, &source), None);
+        match old.handle {
+            Some(handle) => view.write(key::by_handle(&handle, &source), None),
+            None => {
+                view.write(key::of(key::NO_HANDLE, source.as_bytes()), None);
+                edit_meta(view, |m| m.without_handle = m.without_handle.saturating_sub(1))?;
+            }
+        }
+        let old_facts = old.record.facts.len() as u64;
+        edit_meta(view, |m| m.facts = m.facts.saturating_sub(old_facts))?;
+    } else {
+        edit_meta(view, |m| m.people = m.people.saturating_add(1))?;
+    }
+    let handle = state::handle_of(view, &token)?;
+    view.write(key::by_token(&token, &source), Some(Vec::new()));
+    match &handle {
+        Some(handle) => view.write(key::by_handle(handle, &source), Some(Vec::new())),
+        None => view.write(key::of(key::NO_HANDLE, source.as_bytes()), Some(Vec::new())),
+    }
+    edit_meta(view, |m| {
+        m.facts = m.facts.saturating_add(facts);
+        m.without_handle = m.without_handle.saturating_add(u64::from(handle.is_none()));
+    })?;
+    let row = PersonRow {
+        record,
+        token,
+        handle,
+    };
+    state::put(view, key::of(key::PERSON, source.as_bytes()), &row)
+}

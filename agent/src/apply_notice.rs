@@ -1,0 +1,439 @@
+//! What a verified log entry does to the agent's projection.
+//!
+//! Whether it may have an effect was decided before it was journaled ([`crate::verify`]); here it
+//! is carried out.
+
+use crate::{
+    apply::{edit_ask, edit_hold, edit_meta},
+    event::Noticed,
+    state::{self, AnswerRow, HoldRow, MemberRow, Step, key},
+};
+use passerelle_model::{
+    bytes::{Commitment, Digest, Handle},
+    canonical,
+    commitment::{self, Field},
+    entry::{Entry, EntryBody, StopCause},
+    ids::{AgencyId, RequestId},
+    pdp::Effect,
+    permit::Permit,
+    records::{Agreement, Case, Consent, Decision},
+    request::Status,
+    statement::{
+        AgreementSignature, AgreementTerms, Answer, Body, CaseAdvance, CaseOpening, ConsentTerms,
+        PAYLOAD_ANSWER, ReceiptKind, Withdrawal,
+    },
+    store::{Overlay, StoreError},
+    vocabulary::{CaseRole, Stage, Threshold},
+};
+use std::collections::BTreeMap;
+
+pub(crate) fn noticed(
+    view: &mut Overlay<'_>,
+    me: &AgencyId,
+    notice: &Noticed,
+) -> Result<(), StoreError> {
+    let next = notice.index.saturating_add(1);
+    edit_meta(view, |meta| {
+        let cursor = if notice.membership {
+            &mut meta.next_member
+        } else {
+            &mut meta.next_notice
+        };
+        *cursor = next.max(*cursor);
+    })?;
+    if notice.problem.is_some() {
+        return Ok(());
+    }
+    let entry = Entry::from_bytes(&notice.entry.0)
+        .map_err(|_| StoreError("a journaled entry does not parse".to_owned()))?;
+    let step = |what: &str| Step {
+        index: notice.index,
+        what: what.to_owned(),
+        at: entry.at,
+    };
+    match &entry.body {
+        EntryBody::Enrolled {
+            agency,
+            keys,
+            certificate,
+            ..
+        } => enrolled(view, notice.index, agency, keys, certificate),
+        EntryBody::Revoked { agency } => revoked(view, agency),
+        EntryBody::Said { agency, envelope } => {
+            let statement = envelope
+                .unverified_statement()
+                .map_err(|_| StoreError("a journaled statement does not parse".to_owned()))?;
+            said(view, me, agency, statement.body, notice, entry.at)
+        }
+        EntryBody::Decided {
+            request,
+            items,
+            bundle,
+        } => {
+            let decision = Decision {
+                index: notice.index,
+                at: entry.at,
+                items: items.clone(),
+                bundle: *bundle,
+            };
+            edit_ask(view, request, |row| {
+                if row.status.is_open() {
+                    row.status = match decision.effect() {
+                        Effect::Deny => Status::Denied,
+                        Effect::Permit | Effect::Review => Status::Decided,
+                    };
+                }
+                row.decision = Some(decision);
+                row.trail.push(step("decided"));
+            })
+        }
+        EntryBody::Offered { permit } => offered(view, me, permit, notice, &step("offered")),
+        EntryBody::Stopped { request, cause } => {
+            let cause = match cause {
+                StopCause::Withdrawn(_) => "withdrawn",
+                StopCause::DecidedAgain => "decided_again",
+                StopCause::Revoked(_) => "revoked",
+            };
+            ended(view, request, Status::Stopped, cause, &step("stopped"))
+        }
+        EntryBody::Expired { request } => {
+            ended(view, request, Status::Expired, "expired", &step("expired"))
+        }
+        EntryBody::Recalled { request, .. } => {
+            edit_ask(view, request, |row| {
+                row.recalled = true;
+                row.trail.push(step("recalled"));
+            })?;
+            edit_hold(view, request, |row| row.trail.push(step("recalled")))
+        }
+        EntryBody::Founded { .. }
+        | EntryBody::BundleActivated { .. }
+        | EntryBody::Invited { .. }
+        | EntryBody::Refused { .. }
+        | EntryBody::HandlesEvaluated { .. } => Ok(()),
+    }
+}
+
+fn enrolled(
+    view: &mut Overlay<'_>,
+    index: u64,
+    agency: &AgencyId,
+    keys: &passerelle_model::statement::AgencyKeys,
+    certificate: &str,
+) -> Result<(), StoreError> {
+    let mut former = Vec::new();
+    if let Some(old) = state::member(view, agency)? {
+        former = old.former;
+        if old.keys.signing != keys.signing {
+            former.push(old.keys.signing);
+        }
+    }
+    let row = MemberRow {
+        keys: keys.clone(),
+        former,
+        certificate: certificate.to_owned(),
+        active: true,
+        joined: index,
+    };
+    state::put(view, key::of(key::MEMBER, agency.as_str().as_bytes()), &row)
+}
+
+fn revoked(view: &mut Overlay<'_>, agency: &AgencyId) -> Result<(), StoreError> {
+    let Some(mut row) = state::member(view, agency)? else {
+        return Ok(());
+    };
+    row.active = false;
+    state::put(view, key::of(key::MEMBER, agency.as_str().as_bytes()), &row)
+}
+
+fn said(
+    view: &mut Overlay<'_>,
+    me: &AgencyId,
+    agency: &AgencyId,
+    body: Body,
+    notice: &Noticed,
+    at: passerelle_model::time::Timestamp,
+) -> Result<(), StoreError> {
+    let step = |what: &str| Step {
+        index: notice.index,
+        what: what.to_owned(),
+        at,
+    };
+    let both = |view: &mut Overlay<'_>, request: &RequestId, what: &str| {
+        edit_ask(view, request, |row| row.trail.push(step(what)))?;
+        edit_hold(view, request, |row| row.trail.push(step(what)))
+    };
+    match body {
+        Body::Request(request) => both(view, &request.request, "request"),
+        Body::Answer(answer) => {
+            edit_hold(view, &answer.request, |row| row.trail.push(step("answer")))?;
+            answered(view, &answer, notice, step("answer"))
+        }
+        Body::Receipt(receipt) => {
+            let what = match receipt.kind {
+                ReceiptKind::Delivered => "delivered",
+                ReceiptKind::Viewed => "viewed",
+                ReceiptKind::Erased => "erased",
+            };
+            both(view, &receipt.request, what)
+        }
+        Body::Renewal(renewal) => both(view, &renewal.request, "renewal"),
+        Body::Consent(terms) => consented(view, agency, *terms, notice),
+        Body::Withdrawal(withdrawal) => withdrawn(view, withdrawal),
+        Body::Agreement(terms) => proposed(view, agency, *terms, notice.index),
+        Body::AgreementSignature(signature) => signed(view, agency, &signature),
+        Body::CaseOpening(opening) => case_opened(view, agency, opening, notice.index),
+        Body::CaseAdvance(advance) => case_advanced(view, me, advance, notice),
+    }
+}
+
+/// The answer as it arrived. Whether it is in order is said by the event that follows.
+fn answered(
+    view: &mut Overlay<'_>,
+    answer: &Answer,
+    notice: &Noticed,
+    step: Step,
+) -> Result<(), StoreError> {
+    let Some(sealed) = notice.payloads.get(PAYLOAD_ANSWER) else {
+        return Ok(());
+    };
+    if state::ask(view, &answer.request)?.is_none() {
+        return Ok(());
+    }
+    let id = answer.request.as_str().as_bytes();
+    view.write(key::of(key::SEALED, id), Some(sealed.0.clone()));
+    edit_ask(view, &answer.request, |row| {
+        row.status = Status::Answered;
+        row.answer = Some(AnswerRow {
+            index: notice.index,
+            at: step.at,
+            permit: answer.permit,
+            sealed: answer.sealed,
+            outcome: answer.outcome,
+            in_order: false,
+        });
+        row.trail.push(step);
+    })
+}
+
+fn offered(
+    view: &mut Overlay<'_>,
+    me: &AgencyId,
+    permit: &Permit,
+    notice: &Noticed,
+    step: &Step,
+) -> Result<(), StoreError> {
+    let digest = digest_of(permit)?;
+    edit_ask(view, &permit.request, |row| {
+        if row.status.is_open() {
+            row.status = Status::Offered;
+        }
+        row.permits.push((notice.index, digest));
+        row.obligations.clone_from(&permit.obligations);
+        row.trail.push(step.clone());
+    })?;
+    if permit.holder != *me {
+        return Ok(());
+    }
+    let id = permit.request.as_str().as_bytes();
+    state::put(view, key::of(key::OFFER, id), notice)?;
+    let related = notice.related.as_ref();
+    let asked = related
+        .and_then(|r| r.envelope.unverified_statement().ok())
+        .and_then(|s| match s.body {
+            Body::Request(request) => Some(request),
+            _ => None,
+        });
+    if state::hold(view, &permit.request)?.is_none() {
+        let row = HoldRow {
+            request: permit.request.clone(),
+            requester: permit.requester.clone(),
+            items: Vec::new(),
+            purpose: permit.purpose,
+            basis: permit.basis,
+            case: permit.case.clone(),
+            emergency: asked.as_ref().and_then(|r| r.emergency),
+            role: asked.as_ref().map(|r| r.role),
+            at: step.at,
+            status: Status::Offered,
+            permit: digest,
+            review_by: None,
+            record_found: None,
+            verdict: None,
+            given: None,
+            renewing: None,
+            stopped: None,
+            trail: Vec::new(),
+        };
+        state::put(view, key::of(key::HOLD, id), &row)?;
+    }
+    edit_hold(view, &permit.request, |row| {
+        row.items.clone_from(&permit.items);
+        row.permit = digest;
+        row.renewing = None;
+        row.trail.push(step.clone());
+    })
+}
+
+fn digest_of(permit: &Permit) -> Result<Digest, StoreError> {
+    permit
+        .digest()
+        .map_err(|_| StoreError("a journaled permit does not encode".to_owned()))
+}
+
+fn ended(
+    view: &mut Overlay<'_>,
+    request: &RequestId,
+    status: Status,
+    why: &str,
+    step: &Step,
+) -> Result<(), StoreError> {
+    edit_ask(view, request, |row| {
+        row.status = status;
+        row.stopped = Some(why.to_owned());
+        row.trail.push(step.clone());
+    })?;
+    edit_hold(view, request, |row| {
+        // An answer that was sequenced before stays what it is.
+        if row.given.as_ref().is_none_or(|g| !g.accepted) {
+            row.status = status;
+            row.stopped = Some(why.to_owned());
+        }
+        row.trail.push(step.clone());
+    })
+}
+
+fn subject(notice: &Noticed, commitment: &Commitment) -> Option<Handle> {
+    let opening = commitment::find(&notice.openings, Field::Subject, commitment)?;
+    Handle::from_slice(&opening.data.0)
+}
+
+fn consented(
+    view: &mut Overlay<'_>,
+    agency: &AgencyId,
+    terms: ConsentTerms,
+    notice: &Noticed,
+) -> Result<(), StoreError> {
+    // Without its opening (erased) it can't be connected with anybody.
+    let Some(subject) = subject(notice, &terms.subject) else {
+        return Ok(());
+    };
+    let row = Consent {
+        recorded_by: agency.clone(),
+        subject,
+        withdrawn: Vec::new(),
+        recorded: notice.index,
+        terms,
+    };
+    let id = row.terms.consent.as_str().as_bytes();
+    state::put(view, key::of(key::CONSENT, id), &row)
+}
+
+fn withdrawn(view: &mut Overlay<'_>, withdrawal: Withdrawal) -> Result<(), StoreError> {
+    let Some(mut row) = state::consent(view, &withdrawal.consent)? else {
+        return Ok(());
+    };
+    row.withdrawn.push(withdrawal.scope);
+    let id = withdrawal.consent.as_str().as_bytes();
+    state::put(view, key::of(key::CONSENT, id), &row)
+}
+
+fn proposed(
+    view: &mut Overlay<'_>,
+    agency: &AgencyId,
+    terms: AgreementTerms,
+    index: u64,
+) -> Result<(), StoreError> {
+    let digest = canonical::digest(&terms)
+        .map_err(|_| StoreError("journaled terms do not encode".to_owned()))?;
+    let key = key::of(key::AGREEMENT, terms.agreement.as_str().as_bytes());
+    // The proposal is the proposer's own signature.
+    let row = Agreement {
+        terms,
+        digest,
+        signed: vec![agency.clone()],
+        proposed: index,
+    };
+    state::put(view, key, &row)
+}
+
+fn signed(
+    view: &mut Overlay<'_>,
+    agency: &AgencyId,
+    signature: &AgreementSignature,
+) -> Result<(), StoreError> {
+    let Some(mut row) = state::agreement(view, &signature.agreement)? else {
+        return Ok(());
+    };
+    // A signature under other terms than the ones seen here counts for nothing.
+    if row.digest != signature.terms || row.signed.contains(agency) {
+        return Ok(());
+    }
+    row.signed.push(agency.clone());
+    let id = signature.agreement.as_str().as_bytes();
+    state::put(view, key::of(key::AGREEMENT, id), &row)
+}
+
+fn case_opened(
+    view: &mut Overlay<'_>,
+    agency: &AgencyId,
+    opening: CaseOpening,
+    index: u64,
+) -> Result<(), StoreError> {
+    let agencies: BTreeMap<_, _> = opening
+        .agencies
+        .iter()
+        .chain([agency])
+        .map(|a| (a.clone(), CaseRole::Table))
+        .collect();
+    let row = Case {
+        lead: agency.clone(),
+        profile: opening.profile,
+        stage: Stage::HomeAgency,
+        threshold: Threshold::Pending,
+        agencies,
+        plan: Vec::new(),
+        subject: None,
+        outcome: None,
+        opened: index,
+        case: opening.case,
+    };
+    state::put(view, key::of(key::CASE, row.case.as_str().as_bytes()), &row)
+}
+
+fn case_advanced(
+    view: &mut Overlay<'_>,
+    me: &AgencyId,
+    advance: CaseAdvance,
+    notice: &Noticed,
+) -> Result<(), StoreError> {
+    let Some(mut row) = state::case(view, &advance.case)? else {
+        return Ok(());
+    };
+    let stays = match advance.stage {
+        Stage::HomeAgency | Stage::DeIdentified => None,
+        Stage::LimitedIdentifiers => Some(CaseRole::Needed),
+        Stage::Interveners => Some(CaseRole::Intervener),
+    };
+    if let Some(role) = stays {
+        for (agency, present) in &mut row.agencies {
+            let kept = *agency == row.lead || advance.agencies.contains(agency);
+            if *present != CaseRole::Out {
+                *present = if kept { role } else { CaseRole::Out };
+            }
+        }
+    }
+    if let Some(commitment) = &advance.subject {
+        row.subject = subject(notice, commitment);
+    }
+    if row.role(me) == CaseRole::Out {
+        // Who leaves forgets who it was about.
+        row.subject = None;
+    }
+    row.stage = advance.stage;
+    row.threshold = advance.threshold;
+    row.plan = advance.plan;
+    row.outcome = advance.outcome;
+    let id = advance.case.as_str().as_bytes();
+    state::put(view, key::of(key::CASE, id), &row)
+}

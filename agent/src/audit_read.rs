@@ -1,0 +1,341 @@
+//! Reading the log from the broker, believing nothing: every row is hashed, and the root over all
+//! must be that of a checkpoint which the log signed and a quorum of the members cosigned.
+//!
+//! In scope: fetching, checking, one sentence an entry, the export file.
+//! Out of scope: checking an export later, alone (binary `passerelle-audit`).
+
+use crate::{node::Node, session::code_of};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use passerelle_audit::{
+    checkpoint,
+    cosignature::cosigned_by,
+    merkle::{Frontier, leaf_hash},
+};
+use passerelle_model::{
+    bytes::Digest,
+    commitment::Opening,
+    entry::{Entry, EntryBody},
+    error::ErrorCode,
+    statement::{Body, ReceiptKind},
+};
+use passerelle_proto::{
+    MAX_MESSAGE_BYTES, convert,
+    v1::{EntriesRequest, LatestCheckpointRequest, LogRow, log_read_client::LogReadClient},
+    views::{AuditLine, AuditPage},
+};
+use serde::Serialize;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// How long one reply may take.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Most bytes of entries held in memory at once.
+const MAX_BYTES: usize = 512 * 1024 * 1024;
+/// Most entries on a page.
+const MAX_PAGE: usize = 1_000;
+
+/// A row, checked.
+pub struct Row {
+    entry: Option<Vec<u8>>,
+    leaf: Digest,
+    openings: Vec<Opening>,
+}
+
+/// The log up to a checkpoint, checked.
+pub struct CheckedLog {
+    checkpoint: String,
+    cosignatures: usize,
+    rows: Vec<Row>,
+}
+
+/// Fetches and checks the whole log up to its newest cosigned checkpoint.
+///
+/// # Errors
+/// [`ErrorCode::Unavailable`]; [`ErrorCode::ProofInvalid`] or [`ErrorCode::NoQuorum`] if it is
+/// not what the witnesses cosigned.
+pub async fn read(node: &Node) -> Result<CheckedLog, ErrorCode> {
+    let mut client = LogReadClient::new(node.channel.clone())
+        .max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let latest = timeout(DEADLINE, client.latest_checkpoint(LatestCheckpointRequest {}));
+    let latest = latest.await.map_err(|_| ErrorCode::Unavailable)?;
+    let note = latest.map_err(|s| code_of(&s))?.into_inner().checkpoint;
+    let trust = node.trust()?;
+    let signed = checkpoint::open(&note, &trust.anchors.log);
+    let signed = signed.map_err(|_| ErrorCode::ProofInvalid)?;
+    let cosigned = cosigned_by(&signed, trust.witnesses()).map_err(|_| ErrorCode::ProofInvalid)?;
+    if cosigned.len() < trust.quorum() {
+        return Err(ErrorCode::NoQuorum);
+    }
+    let size = signed.checkpoint().size();
+    let request = EntriesRequest {
+        from: 0,
+        until: size,
+    };
+    let entries = timeout(DEADLINE, client.entries(request)).await;
+    let entries = entries.map_err(|_| ErrorCode::Unavailable)?;
+    let mut stream = entries.map_err(|s| code_of(&s))?.into_inner();
+    let mut rows = Vec::new();
+    let mut tree = Frontier::new();
+    let mut bytes = 0_usize;
+    while tree.size() < size {
+        let row = timeout(DEADLINE, stream.message()).await;
+        let row = row.map_err(|_| ErrorCode::Unavailable)?;
+        let row = row.map_err(|s| code_of(&s))?.ok_or(ErrorCode::ProofInvalid)?;
+        if row.index != tree.size() {
+            return Err(ErrorCode::ProofInvalid);
+        }
+        let row = check_row(row)?;
+        bytes = bytes.saturating_add(row.entry.as_ref().map_or(64, Vec::len));
+        if bytes > MAX_BYTES {
+            return Err(ErrorCode::TooLarge);
+        }
+        tree.push(row.leaf);
+        rows.push(row);
+    }
+    if tree.root() != signed.checkpoint().root() {
+        return Err(ErrorCode::ProofInvalid);
+    }
+    Ok(CheckedLog {
+        checkpoint: note,
+        cosignatures: cosigned.len(),
+        rows,
+    })
+}
+
+fn check_row(row: LogRow) -> Result<Row, ErrorCode> {
+    let LogRow {
+        index: _,
+        entry,
+        leaf_hash: hash,
+        openings,
+    } = row;
+    let (entry, leaf) = match (entry.as_slice(), hash.as_slice()) {
+        ([], hash) => (None, Digest::from_slice(hash).ok_or(ErrorCode::Malformed)?),
+        (bytes, _) => {
+            let leaf = leaf_hash(bytes);
+            (Some(entry), leaf)
+        }
+    };
+    Ok(Row {
+        entry,
+        leaf,
+        openings: convert::openings(openings)?,
+    })
+}
+
+/// A page of the log: `from` to `until` (0: the end), or the last so many.
+///
+/// # Errors
+/// [`ErrorCode::Malformed`]: an entry is in the log but in no form known here.
+pub fn page(log: &CheckedLog, from: u64, until: u64, last: u32) -> Result<AuditPage, ErrorCode> {
+    let size = log.rows.len() as u64;
+    let until = if until == 0 { size } else { until.min(size) };
+    let from = match last {
+        0 => from,
+        last => from.max(until.saturating_sub(u64::from(last))),
+    };
+    let entries = (0_u64..)
+        .zip(&log.rows)
+        .filter(|(index, _)| (from..until).contains(index))
+        .take(MAX_PAGE)
+        .map(|(index, row)| line(index, row))
+        .collect::<Result<_, _>>()?;
+    Ok(AuditPage {
+        size,
+        cosignatures: log.cosignatures as u64,
+        entries,
+    })
+}
+
+fn line(index: u64, row: &Row) -> Result<AuditLine, ErrorCode> {
+    let leaf_hash = row.leaf.to_hex();
+    let Some(bytes) = &row.entry else {
+        return Ok(AuditLine {
+            index,
+            entry: None,
+            what: "sealed".to_owned(),
+            summary: "concerns other agencies".to_owned(),
+            leaf_hash,
+        });
+    };
+    let entry = Entry::from_bytes(bytes).map_err(|_| ErrorCode::Malformed)?;
+    let (what, summary) = describe(&entry)?;
+    Ok(AuditLine {
+        index,
+        entry: Some(serde_json::from_slice(bytes).map_err(|_| ErrorCode::Malformed)?),
+        what,
+        summary,
+        leaf_hash,
+    })
+}
+
+fn describe(entry: &Entry) -> Result<(String, String), ErrorCode> {
+    let summary = match &entry.body {
+        EntryBody::Founded { federation, .. } => format!("the log of {federation} begins"),
+        EntryBody::BundleActivated { bundle } => {
+            format!("policy bundle {} is in force", short(&bundle.to_hex()))
+        }
+        EntryBody::Invited { agency, sector, .. } => format!("{agency} is invited as {sector}"),
+        EntryBody::Enrolled { agency, .. } => format!("{agency} joins"),
+        EntryBody::Revoked { agency } => format!("{agency} is shut out"),
+        EntryBody::Said { agency, envelope } => {
+            let statement = envelope.unverified_statement();
+            let body = statement.map_err(|_| ErrorCode::Malformed)?.body;
+            let (what, sentence) = describe_said(&body);
+            return Ok((what.to_owned(), format!("{agency} {sentence}")));
+        }
+        EntryBody::Refused { agency, code, .. } => {
+            format!("a statement of {agency} is refused: {}", code.explanation())
+        }
+        EntryBody::Decided { request, items, .. } => {
+            let items: Vec<_> = items
+                .iter()
+                .map(|item| {
+                    let rules: Vec<_> =
+                        item.ruling.reasons.iter().map(|r| r.rule.as_str()).collect();
+                    let effect = format!("{:?}", item.ruling.effect).to_lowercase();
+                    let (category, level) = (item.category, item.level);
+                    format!("{category}:{level} {effect} ({})", rules.join(", "))
+                })
+                .collect();
+            format!("{request} is decided: {}", items.join("; "))
+        }
+        EntryBody::Offered { permit } => format!(
+            "{} may answer {} on {} until {}",
+            permit.holder,
+            permit.requester,
+            permit.request,
+            permit.not_after.to_rfc3339()
+        ),
+        EntryBody::Stopped { request, .. } => format!("{request} is stopped"),
+        EntryBody::Recalled { request, consent } => {
+            format!("the consent {consent} under the answer to {request} is withdrawn")
+        }
+        EntryBody::Expired { request } => format!("{request} was not answered in time"),
+        EntryBody::HandlesEvaluated { agency, count } => {
+            format!("{count} blinded values are evaluated for {agency}")
+        }
+    };
+    Ok((entry.body.code().to_owned(), summary))
+}
+
+fn describe_said(body: &Body) -> (&'static str, String) {
+    match body {
+        Body::Request(request) => {
+            let items: Vec<_> = request
+                .items
+                .iter()
+                .map(|item| format!("{}:{}", item.category, item.level))
+                .collect();
+            let asks = format!(
+                "asks {} for {} to {} on {} ({})",
+                request.holder,
+                items.join(", "),
+                request.purpose,
+                request.basis,
+                request.request
+            );
+            ("request", asks)
+        }
+        Body::Answer(answer) => ("answer", format!("answers {}", answer.request)),
+        Body::Receipt(receipt) => {
+            let what = match receipt.kind {
+                ReceiptKind::Delivered => "has received",
+                ReceiptKind::Viewed => "has looked at",
+                ReceiptKind::Erased => "has erased",
+            };
+            ("receipt", format!("{what} the answer to {}", receipt.request))
+        }
+        Body::Renewal(renewal) => (
+            "renewal",
+            format!("asks for {} to be decided again", renewal.request),
+        ),
+        Body::Consent(terms) => ("consent", format!("records the consent {}", terms.consent)),
+        Body::Withdrawal(withdrawal) => {
+            ("withdrawal", format!("records a withdrawal of {}", withdrawal.consent))
+        }
+        Body::Agreement(terms) => {
+            ("agreement", format!("proposes the agreement {}", terms.agreement))
+        }
+        Body::AgreementSignature(signature) => {
+            ("agreement_signature", format!("signs the agreement {}", signature.agreement))
+        }
+        Body::CaseOpening(opening) => ("case_opening", format!("opens {}", opening.case)),
+        Body::CaseAdvance(advance) => {
+            let closing = advance.outcome.map(|o| format!(", closed: {o}"));
+            let sentence = format!(
+                "takes {} to {}{}",
+                advance.case,
+                advance.stage,
+                closing.unwrap_or_default()
+            );
+            ("case_advance", sentence)
+        }
+    }
+}
+
+fn short(hex: &str) -> &str {
+    hex.get(..12).unwrap_or(hex)
+}
+
+#[derive(Serialize)]
+struct Header<'a> {
+    #[serde(rename = "@format")]
+    format: &'static str,
+    federation: &'a str,
+    checkpoint_key: &'a str,
+    checkpoint: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ExportRow<'a> {
+    Entry {
+        index: u64,
+        entry: String,
+        openings: &'a [Opening],
+    },
+    Hash {
+        index: u64,
+        leaf_hash: String,
+    },
+}
+
+/// The export file: a header line and one line an entry.
+///
+/// # Errors
+/// [`ErrorCode::Internal`]: it can't be encoded.
+pub fn export(node: &Node, log: &CheckedLog) -> Result<Vec<u8>, ErrorCode> {
+    let membership = &node.context.identity.membership;
+    let mut file = Vec::new();
+    push_line(
+        &mut file,
+        &Header {
+            format: "passerelle-audit-export/1",
+            federation: membership.federation.as_str(),
+            checkpoint_key: &membership.checkpoint_key,
+            checkpoint: &log.checkpoint,
+        },
+    )?;
+    for (index, row) in (0_u64..).zip(&log.rows) {
+        let line = match &row.entry {
+            Some(entry) => ExportRow::Entry {
+                index,
+                entry: STANDARD.encode(entry),
+                openings: &row.openings,
+            },
+            None => ExportRow::Hash {
+                index,
+                leaf_hash: row.leaf.to_hex(),
+            },
+        };
+        push_line(&mut file, &line)?;
+    }
+    Ok(file)
+}
+
+fn push_line<T: Serialize>(file: &mut Vec<u8>, line: &T) -> Result<(), ErrorCode> {
+    serde_json::to_writer(&mut *file, line).map_err(|_| ErrorCode::Internal)?;
+    file.push(b'\n');
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! The command line's and the portal's way to a running agent: its Unix socket.
+
+use crate::home::{Home, HomeError};
+use hyper_util::rt::TokioIo;
+use passerelle_proto::{MAX_LOCAL_MESSAGE_BYTES, v1::node_client::NodeClient};
+use std::path::Path;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+/// Why the agent can't be called.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The directory.
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    /// Nobody listens.
+    #[error(
+        "the agent is not running in `{0}`; start it with `passerelle agent serve --dir {0}`"
+    )]
+    NotRunning(String),
+}
+
+/// Connects to the agent that runs in `dir`.
+///
+/// # Errors
+/// Not enrolled, or not running.
+pub async fn connect(dir: &Path) -> Result<NodeClient<Channel>, ClientError> {
+    let home = Home::new(dir);
+    let socket = home.socket()?;
+    home.membership()?;
+    let connector = tower::service_fn(move |_: Uri| {
+        let socket = socket.clone();
+        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+    });
+    // The address is not used: the socket's path stands for it.
+    let channel = Endpoint::from_static("http://agent.local")
+        .connect_with_connector(connector)
+        .await
+        .map_err(|_| ClientError::NotRunning(dir.display().to_string()))?;
+    Ok(NodeClient::new(channel)
+        .max_decoding_message_size(MAX_LOCAL_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_LOCAL_MESSAGE_BYTES))
+}

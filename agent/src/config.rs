@@ -1,0 +1,132 @@
+//! The one configuration file, `agent.toml`. Unknown fields are refused: a misspelt setting must
+//! not be a silent default.
+
+use passerelle_model::vocabulary::WorkerRole;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The settings of an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The broker, `HOST:PORT`.
+    pub broker: String,
+    /// How long every automatic answer waits, in milliseconds, so that the time does not tell
+    /// what was found. At least the time that the slowest answer takes.
+    #[serde(default = "default_answer_delay_ms")]
+    pub answer_delay_ms: u64,
+    /// Within how many hours a person here should decide.
+    #[serde(default = "default_review_deadline_h")]
+    pub review_deadline_h: u64,
+    /// The agency's own policy, a file beside this one or an absolute path. Without: the shipped
+    /// one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_policy: Option<PathBuf>,
+    /// Who works here.
+    #[serde(default)]
+    pub workers: Vec<Worker>,
+}
+
+const fn default_answer_delay_ms() -> u64 {
+    200
+}
+
+const fn default_review_deadline_h() -> u64 {
+    48
+}
+
+/// Somebody who may ask, look and decide. The agency answers for it that the list is right.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Worker {
+    /// Id within the agency. Other agencies see it only as a commitment; a holder that is asked
+    /// can open it.
+    pub id: String,
+    /// What he or she does.
+    pub role: WorkerRole,
+    /// Whether the training is current.
+    #[serde(default)]
+    pub trained: bool,
+}
+
+impl Config {
+    /// Settings for this broker, all else by default.
+    pub fn new(broker: &str) -> Self {
+        Self {
+            broker: broker.to_owned(),
+            answer_delay_ms: default_answer_delay_ms(),
+            review_deadline_h: default_review_deadline_h(),
+            local_policy: None,
+            workers: Vec::new(),
+        }
+    }
+
+    /// Reads the file's text. The message says line and column.
+    ///
+    /// # Errors
+    /// What is wrong, for a person.
+    pub fn from_toml(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        if config.answer_delay_ms > 60_000 {
+            return Err("`answer_delay_ms` is over a minute".to_owned());
+        }
+        if !(1..=24 * 90).contains(&config.review_deadline_h) {
+            return Err("`review_deadline_h` is not from 1 to 2160".to_owned());
+        }
+        let mut ids: Vec<_> = config.workers.iter().map(|w| w.id.as_str()).collect();
+        ids.sort_unstable();
+        if ids.iter().any(|id| id.is_empty() || id.len() > 64) {
+            return Err("a worker's `id` has 1 to 64 bytes".to_owned());
+        }
+        if ids.windows(2).any(|pair| pair.first() == pair.last()) {
+            return Err("two workers have the same `id`".to_owned());
+        }
+        Ok(config)
+    }
+
+    /// The file's text.
+    pub fn to_toml(&self) -> String {
+        let body = toml::to_string(self).unwrap_or_default();
+        format!(
+            "# Settings of this agency's agent. Workers: one [[workers]] block each, with `id`,\n\
+             # `role` (for example nurse, officer, social_worker, mentor, supervisor) and `trained`.\n\
+             {body}"
+        )
+    }
+
+    /// The worker with this id.
+    pub fn worker(&self, id: &str) -> Option<&Worker> {
+        self.workers.iter().find(|w| w.id == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut config = Config::new("localhost:7100");
+        config.workers.push(Worker {
+            id: "n-17".into(),
+            role: WorkerRole::Nurse,
+            trained: true,
+        });
+        assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
+    }
+
+    #[test]
+    fn misspelt_and_senseless_settings_are_refused() {
+        for bad in [
+            "",
+            "broker = 'x'\nanswer_delay = 5",
+            "broker = 'x'\nanswer_delay_ms = 100000",
+            "broker = 'x'\nreview_deadline_h = 0",
+            "broker = 'x'\n[[workers]]\nid = 'a'\nrole = 'king'",
+            "broker = 'x'\n[[workers]]\nid = ''\nrole = 'nurse'",
+            "broker = 'x'\n[[workers]]\nid='a'\nrole='nurse'\n[[workers]]\nid='a'\nrole='nurse'",
+        ] {
+            assert!(Config::from_toml(bad).is_err(), "{bad}");
+        }
+    }
+}

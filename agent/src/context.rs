@@ -1,0 +1,123 @@
+//! What the agent's decisions need besides the state: who it is, its settings, its own policy.
+
+use crate::{
+    config::Config,
+    home::{Home, HomeError, Identity},
+    vault::Vault,
+};
+use passerelle_audit::dsse;
+use passerelle_model::{
+    bytes::Bytes,
+    canonical,
+    commitment::Opening,
+    error::ErrorCode,
+    ids::RequestId,
+    statement::{Body, Envelope, PAYLOAD_TYPE, Statement, VERSION},
+    time::Timestamp,
+};
+use passerelle_policies::LocalPdp;
+use std::collections::BTreeMap;
+
+use crate::event::Stated;
+
+/// Shared, never changed while the agent runs.
+pub struct Context {
+    /// Who this agent is.
+    pub identity: Identity,
+    /// Its settings.
+    pub config: Config,
+    /// The agency's own policy.
+    pub policy: LocalPdp,
+    /// Keys and openings that can be destroyed.
+    pub vault: Vault,
+}
+
+impl Context {
+    /// Loads everything from the directory.
+    ///
+    /// # Errors
+    /// Not enrolled, a damaged file, a wrong setting, a policy that does not validate.
+    pub fn load(home: &Home) -> Result<Self, HomeError> {
+        let identity = home.identity()?;
+        let config = home.config()?;
+        let text = match &config.local_policy {
+            // Joined to an absolute path, the directory falls away.
+            Some(file) => Some(home.read(&file.to_string_lossy())?),
+            None => None,
+        };
+        let policy = LocalPdp::load(text.as_ref().map(|t| t.as_str())).map_err(|error| {
+            let file = config.local_policy.clone().unwrap_or_default();
+            home.content(&file.to_string_lossy(), error)
+        })?;
+        Ok(Self {
+            identity,
+            config,
+            policy,
+            vault: Vault::new(home),
+        })
+    }
+
+    /// Makes and signs a statement of this agency.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Internal`]: it can't be encoded.
+    pub fn say(&self, now: Timestamp, body: Body) -> Result<Saying, ErrorCode> {
+        let statement = Statement {
+            version: VERSION,
+            federation: self.identity.anchors.federation.clone(),
+            agency: self.identity.anchors.agency.clone(),
+            at: now,
+            body,
+        };
+        let payload = canonical::to_vec(&statement).map_err(|_| ErrorCode::Internal)?;
+        let signature = dsse::sign(&self.identity.keys.signing, PAYLOAD_TYPE, &payload);
+        Ok(Saying(Stated {
+            envelope: Envelope {
+                payload: Bytes(payload),
+                signature,
+            },
+            openings: Vec::new(),
+            payloads: BTreeMap::new(),
+            not_before: now,
+            vault: None,
+        }))
+    }
+}
+
+/// A signed statement on its way into the outbox.
+pub struct Saying(Stated);
+
+impl Saying {
+    /// With what travels beside it.
+    #[must_use]
+    pub fn opening(mut self, opening: Opening) -> Self {
+        self.0.openings.push(opening);
+        self
+    }
+
+    /// With a sealed payload.
+    #[must_use]
+    pub fn payload(mut self, name: &str, sealed: Vec<u8>) -> Self {
+        self.0.payloads.insert(name.to_owned(), Bytes(sealed));
+        self
+    }
+
+    /// Not to be sent earlier.
+    #[must_use]
+    pub fn not_before(mut self, at: Timestamp) -> Self {
+        self.0.not_before = at;
+        self
+    }
+
+    /// With the openings that the vault has for this request.
+    #[must_use]
+    pub fn vault(mut self, request: RequestId) -> Self {
+        self.0.vault = Some(request);
+        self
+    }
+
+    /// Done.
+    pub fn done(self) -> Stated {
+        self.0
+    }
+}

@@ -1,0 +1,287 @@
+//! The agent's own events: everything that it must not lose. Its journal is the truth, the
+//! projection follows.
+//!
+//! One journal record is one [`Transaction`], so what belongs together is there whole or not at
+//! all after a crash. The record's entry has the kinds of the events only; the events themselves
+//! are in the sidecar, since most of them are private.
+//!
+//! No `Debug` here prints content: events hold names, openings and facts.
+
+use crate::facts::csv_import::ImportedPerson;
+use passerelle_audit::witness::WitnessState;
+use passerelle_journal::JournalRecord;
+use passerelle_model::{
+    bytes::{Bytes, Digest, Handle, Signature},
+    commitment::Opening,
+    error::ErrorCode,
+    ids::RequestId,
+    statement::{Envelope, Item},
+    time::Timestamp,
+    vocabulary::Outcome,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A statement of this agency that has to reach the broker.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Stated {
+    /// Signed.
+    pub envelope: Envelope,
+    /// What travels beside it.
+    pub openings: Vec<Opening>,
+    /// Sealed payloads.
+    pub payloads: BTreeMap<String, Bytes>,
+    /// Not to be sent earlier.
+    pub not_before: Timestamp,
+    /// Whether the openings are in the vault, so that erasing the request destroys them.
+    pub vault: Option<RequestId>,
+}
+
+/// A log entry that was sent to this agent and verified.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Noticed {
+    /// Its index in the log.
+    pub index: u64,
+    /// Whether it came by the membership cursor.
+    pub membership: bool,
+    /// Its canonical bytes.
+    pub entry: Bytes,
+    /// What opens its commitments.
+    pub openings: Vec<Opening>,
+    /// Sealed payloads.
+    pub payloads: BTreeMap<String, Bytes>,
+    /// With a permit: the broker's signature over it.
+    pub permit_signature: Option<Signature>,
+    /// With a permit: what the requester said.
+    pub related: Option<Related>,
+    /// Why it is in the log but must have no effect here.
+    pub problem: Option<ErrorCode>,
+}
+
+/// The requester's statement that comes with a permit.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Related {
+    /// Signed by the requester.
+    pub envelope: Envelope,
+    /// What travels beside it.
+    pub openings: Vec<Opening>,
+    /// Sealed payloads.
+    pub payloads: BTreeMap<String, Bytes>,
+}
+
+/// What a reviewer said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Release what may be released.
+    Approve,
+    /// Decline.
+    Decline,
+    /// Say that nothing can be said.
+    CannotSay,
+}
+
+/// Something that happened here.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// A statement was made; it is in the outbox from here on.
+    Stated(Box<Stated>),
+    /// The broker answered a statement: accepted, or refused with a code.
+    Settled {
+        /// Place in the outbox.
+        seq: u64,
+        /// Why it was refused, if it was.
+        code: Option<ErrorCode>,
+        /// Index of the entry that records it.
+        index: Option<u64>,
+    },
+    /// The witness accepted a larger tree. Durable before the cosignature leaves.
+    Witnessed(WitnessState),
+    /// A log entry arrived and was verified.
+    Noticed(Box<Noticed>),
+    /// A permit must not be used.
+    PermitRefused {
+        /// For which request.
+        request: RequestId,
+        /// Why.
+        code: ErrorCode,
+    },
+    /// A person here has to decide on a request.
+    ReviewAsked {
+        /// Which.
+        request: RequestId,
+        /// Until when.
+        review_by: Timestamp,
+        /// Whether there is a record.
+        record_found: bool,
+    },
+    /// A person here has decided.
+    Reviewed {
+        /// Which request.
+        request: RequestId,
+        /// What.
+        verdict: Verdict,
+        /// Who.
+        worker: String,
+        /// What it covers.
+        items: Vec<Item>,
+        /// Whether a second person has to agree before it counts.
+        awaits_second: bool,
+    },
+    /// An answer was made. Its statement is in the same transaction.
+    Answered {
+        /// Which request.
+        request: RequestId,
+        /// By which permit.
+        permit: Digest,
+        /// What came of it.
+        outcome: Outcome,
+        /// The ids of the local rules that decided.
+        rules: Vec<String>,
+        /// Digest of the statement.
+        statement: Digest,
+    },
+    /// An answer to a request of ours was opened and is in order.
+    AnswerOpened {
+        /// Which request.
+        request: RequestId,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// An answer to a request of ours is not in order.
+    AnswerRefused {
+        /// Which request.
+        request: RequestId,
+        /// Why.
+        code: ErrorCode,
+    },
+    /// An answer was shown.
+    Viewed {
+        /// Which request.
+        request: RequestId,
+        /// To whom.
+        worker: String,
+    },
+    /// An answer was destroyed, its keys and openings before this was written.
+    Erased {
+        /// Which request.
+        request: RequestId,
+    },
+    /// The oblivious function gave handles, by digest of the match token.
+    HandlesFound(Vec<(Digest, Handle)>),
+    /// Whom a consent or a case is about, as known here only.
+    Labelled {
+        /// Id of the consent or case.
+        id: String,
+        /// The person.
+        handle: Handle,
+        /// The name as typed.
+        label: String,
+    },
+    /// Part of an import. Without effect until its `ImportCommitted`.
+    ImportChunk {
+        /// Which import.
+        import: String,
+        /// Which part, from 0.
+        part: u32,
+        /// People with their facts.
+        people: Vec<ImportedPerson>,
+    },
+    /// All parts of an import are there.
+    ImportCommitted {
+        /// Which import.
+        import: String,
+        /// How many parts.
+        parts: u32,
+    },
+}
+
+impl Event {
+    /// The code of the kind.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Stated(_) => "stated",
+            Self::Settled { .. } => "settled",
+            Self::Witnessed(_) => "witnessed",
+            Self::Noticed(_) => "noticed",
+            Self::PermitRefused { .. } => "permit_refused",
+            Self::ReviewAsked { .. } => "review_asked",
+            Self::Reviewed { .. } => "reviewed",
+            Self::Answered { .. } => "answered",
+            Self::AnswerOpened { .. } => "answer_opened",
+            Self::AnswerRefused { .. } => "answer_refused",
+            Self::Viewed { .. } => "viewed",
+            Self::Erased { .. } => "erased",
+            Self::HandlesFound(_) => "handles_found",
+            Self::Labelled { .. } => "labelled",
+            Self::ImportChunk { .. } => "import_chunk",
+            Self::ImportCommitted { .. } => "import_committed",
+        }
+    }
+}
+
+impl std::fmt::Debug for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Event({})", self.kind())
+    }
+}
+
+/// Events that happen together.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    /// When, by the agent's clock.
+    pub at: Timestamp,
+    /// What.
+    pub events: Vec<Event>,
+}
+
+/// A journal record that this version can't read. For an operator: nothing is guessed.
+#[derive(Debug, thiserror::Error)]
+#[error("a journal record is not in the form of this version")]
+pub struct NotAnEvent;
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    #[serde(rename = "@version")]
+    version: u8,
+    at: Timestamp,
+    events: Vec<String>,
+}
+
+const VERSION: u8 = 1;
+
+impl Transaction {
+    /// The journal's form.
+    ///
+    /// # Errors
+    /// Does not happen for values of these types; kept so that nothing is lost silently.
+    pub fn to_record(&self) -> Result<JournalRecord, NotAnEvent> {
+        let events: Vec<_> = self.events.iter().map(|e| e.kind().to_owned()).collect();
+        let head = Head {
+            version: VERSION,
+            at: self.at,
+            events,
+        };
+        Ok(JournalRecord {
+            entry: serde_json::to_vec(&head).map_err(|_| NotAnEvent)?,
+            sidecar: serde_json::to_vec(&self.events).map_err(|_| NotAnEvent)?,
+        })
+    }
+
+    /// Reads the journal's form.
+    ///
+    /// # Errors
+    /// Another version, or damage that its checksum did not see.
+    pub fn from_record(record: &JournalRecord) -> Result<Self, NotAnEvent> {
+        let head: Head = serde_json::from_slice(&record.entry).map_err(|_| NotAnEvent)?;
+        if head.version != VERSION {
+            return Err(NotAnEvent);
+        }
+        let events = serde_json::from_slice(&record.sidecar).map_err(|_| NotAnEvent)?;
+        Ok(Self {
+            at: head.at,
+            events,
+        })
+    }
+}

@@ -1,0 +1,194 @@
+//! The running agent, as its parts share it.
+
+use crate::{
+    clock::Clock,
+    context::Context,
+    core::Core,
+    event::{Event, Stated},
+    handle::{Blinding, MAX_BATCH},
+    holder::storage,
+    person::Person,
+    link::{Evaluator, Link},
+    state,
+    trust::Trust,
+};
+use passerelle_model::{
+    bytes::{Digest, Handle},
+    error::ErrorCode,
+};
+use std::{sync::Arc, time::Duration};
+use tonic::transport::Channel;
+
+/// How long a local call waits for the broker before it says "queued".
+pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What the parts share.
+#[derive(Clone)]
+pub struct Node {
+    /// Identity, settings, policy.
+    pub context: Arc<Context>,
+    /// The single writer.
+    pub core: Core,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// Whether the broker is there, and why not.
+    pub link: Link,
+    /// The way to the oblivious function.
+    pub evaluator: Evaluator,
+    /// Connections to the broker.
+    pub channel: Channel,
+}
+
+/// What became of a statement within the time that a caller waits.
+pub enum Settled {
+    /// In the log at this index.
+    Logged(Option<u64>),
+    /// Waits for the broker.
+    Queued,
+}
+
+impl Node {
+    /// Whom this agent believes now.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Storage`].
+    pub fn trust(&self) -> Result<Trust, ErrorCode> {
+        Trust::load(&self.context.identity.anchors, self.core.view()).map_err(storage)
+    }
+
+    /// Journals a statement and waits a while for what becomes of it.
+    ///
+    /// # Errors
+    /// The broker's refusal; [`ErrorCode::Storage`].
+    pub async fn submit(
+        &self,
+        stated: Stated,
+        more: Vec<Event>,
+    ) -> Result<Settled, ErrorCode> {
+        let digest = stated.envelope.digest();
+        let events = more
+            .into_iter()
+            .chain([Event::Stated(Box::new(stated))])
+            .collect();
+        let now = self.clock.now();
+        self.core.write(now, move |_| Ok((events, ()))).await?;
+        self.settled(&digest).await
+    }
+
+    /// Waits a while for what becomes of a statement, and until this agent has seen its entry.
+    ///
+    /// # Errors
+    /// As [`Node::submit`].
+    pub async fn settled(&self, statement: &Digest) -> Result<Settled, ErrorCode> {
+        let outcome = self
+            .wait_for(|node| {
+                let sent = state::sent(node.core.view(), statement).map_err(storage)?;
+                let Some(sent) = sent else {
+                    // Without a link nobody knows how long it would take.
+                    return Ok((!node.link.is_up()).then_some(Settled::Queued));
+                };
+                if let Some(code) = sent.code {
+                    return Err(code);
+                }
+                let seen = state::meta(node.core.view()).map_err(storage)?.next_notice;
+                let logged = sent.index.is_none_or(|index| seen > index);
+                Ok((logged || !node.link.is_up()).then_some(Settled::Logged(sent.index)))
+            })
+            .await?;
+        match outcome {
+            Some(settled) => Ok(settled),
+            None => match state::sent(self.core.view(), statement).map_err(storage)? {
+                Some(sent) => Ok(Settled::Logged(sent.index)),
+                None => Ok(Settled::Queued),
+            },
+        }
+    }
+
+    /// Looks again after each change of the state until `look` has something, at most
+    /// [`SETTLE_TIMEOUT`].
+    ///
+    /// # Errors
+    /// Those of `look`; [`ErrorCode::Storage`] if the writer has stopped.
+    pub async fn wait_for<T>(
+        &self,
+        look: impl Fn(&Self) -> Result<Option<T>, ErrorCode>,
+    ) -> Result<Option<T>, ErrorCode> {
+        let mut version = self.core.version();
+        let mut link = self.link.changes();
+        let deadline = tokio::time::Instant::now() + SETTLE_TIMEOUT;
+        loop {
+            version.mark_unchanged();
+            link.mark_unchanged();
+            if let Some(found) = look(self)? {
+                return Ok(Some(found));
+            }
+            tokio::select! {
+                changed = version.changed() => changed.map_err(|_| ErrorCode::Storage)?,
+                changed = link.changed() => changed.map_err(|_| ErrorCode::Unavailable)?,
+                () = tokio::time::sleep_until(deadline) => return Ok(None),
+            }
+        }
+    }
+
+    /// The handle of a person: kept, or from the broker's oblivious function.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Unavailable`] without a link; what the function says; a proof that fails.
+    pub async fn handle(&self, person: &Person) -> Result<Handle, ErrorCode> {
+        let token = person.match_token();
+        let digest = Digest::of(&token);
+        if let Some(handle) = state::handle_of(self.core.view(), &digest).map_err(storage)? {
+            return Ok(handle);
+        }
+        let handles = self.evaluate(&[token]).await?;
+        let handle = handles.first().copied().ok_or(ErrorCode::Internal)?;
+        let found = vec![Event::HandlesFound(vec![(digest, handle)])];
+        let now = self.clock.now();
+        self.core.write(now, move |_| Ok((found, ()))).await?;
+        Ok(handle)
+    }
+
+    /// The handles of at most [`MAX_BATCH`] match tokens, from the broker.
+    async fn evaluate(&self, tokens: &[Vec<u8>]) -> Result<Vec<Handle>, ErrorCode> {
+        let (blinding, blinded) = Blinding::blind(tokens).map_err(|_| ErrorCode::OutOfRange)?;
+        let evaluated = self.evaluator.evaluate(blinded).await?;
+        let key = self.context.identity.membership.oprf_key;
+        blinding
+            .finalize(&evaluated.elements, &evaluated.proof, &key.0)
+            .map_err(|_| ErrorCode::ProofInvalid)
+    }
+
+    /// Gets handles for the people who have none, until there are none left.
+    ///
+    /// # Errors
+    /// As [`Node::handle`]. What was found until then is kept.
+    pub async fn complete_handles(&self) -> Result<(), ErrorCode> {
+        let mut delay = Duration::from_millis(250);
+        loop {
+            let people =
+                state::without_handle(self.core.view(), MAX_BATCH).map_err(storage)?;
+            if people.is_empty() {
+                return Ok(());
+            }
+            let mut tokens: Vec<_> = people
+                .iter()
+                .map(|row| row.record.person.match_token())
+                .collect();
+            tokens.sort();
+            tokens.dedup();
+            let handles = match self.evaluate(&tokens).await {
+                Ok(handles) => handles,
+                Err(ErrorCode::RateLimited) if delay <= Duration::from_secs(30) => {
+                    tokio::time::sleep(delay).await;
+                    delay *= 2;
+                    continue;
+                }
+                Err(code) => return Err(code),
+            };
+            let found = tokens.iter().map(|t| Digest::of(t)).zip(handles).collect();
+            let events = vec![Event::HandlesFound(found)];
+            let now = self.clock.now();
+            self.core.write(now, move |_| Ok((events, ()))).await?;
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! The rows of the agent's projection, and typed access to them.
+//!
+//! In scope: row types, keys, reads. Out of scope: what changes them ([`crate::apply`]). Nothing
+//! opened of an answer is ever a row: it is opened again from its sealed form at each look.
+
+use crate::{
+    event::{Noticed, Stated, Verdict},
+    facts::csv_import::ImportedPerson,
+};
+use passerelle_audit::witness::WitnessState;
+use passerelle_model::{
+    bytes::{Bytes, Commitment, Digest, Handle, PublicKey},
+    error::ErrorCode,
+    ids::{AgencyId, AgreementId, CaseId, ConsentId, RequestId},
+    pdp::Obligation,
+    records::{Agreement, Case, Consent, Decision},
+    request::Status,
+    statement::{AgencyKeys, Item, Request},
+    store::{Overlay, Read, StoreError},
+    time::Timestamp,
+    vocabulary::{EmergencyKind, LegalBasis, Outcome, Purpose, WorkerRole},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Version of the rows; another version on disk means rebuild.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Most rows that a list shows.
+pub const MAX_ROWS: usize = 10_000;
+
+/// Counters and cursors.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    /// Lowest log index whose notice is not journaled.
+    pub next_notice: u64,
+    /// The same for membership notices.
+    pub next_member: u64,
+    /// What the witness accepted last.
+    pub witness: WitnessState,
+    /// The next place in the outbox.
+    pub next_out: u64,
+    /// Statements in the outbox.
+    pub outbox: u64,
+    /// Requests that wait for a person here.
+    pub reviews: u64,
+    /// People in the index.
+    pub people: u64,
+    /// Facts about them.
+    pub facts: u64,
+    /// People without a handle.
+    pub without_handle: u64,
+}
+
+/// A member, from verified membership entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRow {
+    /// Its keys.
+    pub keys: AgencyKeys,
+    /// Signing keys of earlier enrolments: old entries are signed by them.
+    pub former: Vec<PublicKey>,
+    /// Certificate serial, hexadecimal.
+    pub certificate: String,
+    /// Whether it is a member now.
+    pub active: bool,
+    /// Index of the entry by which it joined last.
+    pub joined: u64,
+}
+
+/// What became of a statement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentRow {
+    /// Why it was refused, if it was.
+    pub code: Option<ErrorCode>,
+    /// Index of its entry.
+    pub index: Option<u64>,
+}
+
+/// One step with its entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// Index of the entry.
+    pub index: u64,
+    /// Type of the entry or statement.
+    pub what: String,
+    /// When, by the broker's clock.
+    pub at: Timestamp,
+}
+
+/// An answer to a request of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerRow {
+    /// Index of its entry.
+    pub index: u64,
+    /// When it was sequenced.
+    pub at: Timestamp,
+    /// Digest of the permit that it names.
+    pub permit: Digest,
+    /// Digest of the sealed bytes.
+    pub sealed: Digest,
+    /// The commitment to its outcome.
+    pub outcome: Commitment,
+    /// Whether it was opened and found in order.
+    pub in_order: bool,
+}
+
+/// A request that this agency made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskRow {
+    /// What was asked.
+    pub request: Request,
+    /// Digest of the statement.
+    pub statement: Digest,
+    /// When it was made.
+    pub at: Timestamp,
+    /// Where it stands.
+    pub status: Status,
+    /// The latest decision.
+    pub decision: Option<Decision>,
+    /// The permits that were issued: index and digest, newest last.
+    pub permits: Vec<(u64, Digest)>,
+    /// What the holder may have been told to attach, from the newest permit.
+    pub obligations: Vec<Obligation>,
+    /// The answer.
+    pub answer: Option<AnswerRow>,
+    /// Why nothing more will come.
+    pub stopped: Option<String>,
+    /// Whether the consent that the answer rested on is withdrawn.
+    pub recalled: bool,
+    /// Its entries.
+    pub trail: Vec<Step>,
+}
+
+/// What a reviewer said, and about which items.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictRow {
+    /// What.
+    pub verdict: Verdict,
+    /// Which items it covers.
+    pub items: Vec<Item>,
+    /// Who said it.
+    pub workers: Vec<String>,
+    /// Whether a second person has to agree before it counts.
+    pub awaits_second: bool,
+}
+
+/// The answer that this agency gave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenRow {
+    /// By which permit.
+    pub permit: Digest,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Digest of its statement.
+    pub statement: Digest,
+    /// Whether the broker has sequenced it.
+    pub accepted: bool,
+}
+
+/// A request that this agency is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldRow {
+    /// Which.
+    pub request: RequestId,
+    /// Who asks.
+    pub requester: AgencyId,
+    /// What the newest permit allows.
+    pub items: Vec<Item>,
+    /// What for.
+    pub purpose: Purpose,
+    /// On which basis.
+    pub basis: LegalBasis,
+    /// In which case.
+    pub case: Option<CaseId>,
+    /// The emergency that is claimed.
+    pub emergency: Option<EmergencyKind>,
+    /// What the worker does.
+    pub role: Option<WorkerRole>,
+    /// When the first permit was sequenced.
+    pub at: Timestamp,
+    /// Where it stands.
+    pub status: Status,
+    /// The newest permit.
+    pub permit: Digest,
+    /// Until when a person here should decide.
+    pub review_by: Option<Timestamp>,
+    /// Whether there was a record when a person here was asked.
+    pub record_found: Option<bool>,
+    /// What the person said.
+    pub verdict: Option<VerdictRow>,
+    /// The answer.
+    pub given: Option<GivenRow>,
+    /// The expired permit for which another decision was asked.
+    pub renewing: Option<Digest>,
+    /// Why nothing more will happen.
+    pub stopped: Option<String>,
+    /// Its entries.
+    pub trail: Vec<Step>,
+}
+
+/// A person with what is held about her or him.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct PersonRow {
+    /// As imported.
+    pub record: ImportedPerson,
+    /// Digest of the match token.
+    pub token: Digest,
+    /// The subject handle, once known.
+    pub handle: Option<Handle>,
+}
+
+/// Whom a consent or a case is about, as known here only.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct LabelRow {
+    /// The person.
+    pub handle: Handle,
+    /// The name as typed.
+    pub label: String,
+}
+
+/// Keys: table name, slash, id.
+pub(crate) mod key {
+    use super::{Digest, Handle};
+
+    pub(crate) const META: &[u8] = b"meta";
+    pub(crate) const MEMBER: &str = "member/";
+    pub(crate) const OUT: &str = "out/";
+    pub(crate) const SENT: &str = "sent/";
+    pub(crate) const ASK: &str = "ask/";
+    pub(crate) const SEALED: &str = "sealed/";
+    pub(crate) const HOLD: &str = "hold/";
+    pub(crate) const OFFER: &str = "offer/";
+    pub(crate) const AGREEMENT: &str = "agreement/";
+    pub(crate) const CONSENT: &str = "consent/";
+    pub(crate) const CASE: &str = "case/";
+    pub(crate) const PERSON: &str = "person/";
+    pub(crate) const NO_HANDLE: &str = "nohandle/";
+    pub(crate) const TOKEN: &str = "token/";
+    pub(crate) const LABEL: &str = "label/";
+    pub(crate) const STAGED: &str = "staged/";
+
+    pub(crate) fn of(table: &str, id: &[u8]) -> Vec<u8> {
+        [table.as_bytes(), id].concat()
+    }
+
+    pub(crate) fn out(seq: u64) -> Vec<u8> {
+        of(OUT, &seq.to_be_bytes())
+    }
+
+    /// People by match token; without a source id the prefix.
+    pub(crate) fn by_token(token: &Digest, source: &str) -> Vec<u8> {
+        [b"bytoken/", &token.0[..], source.as_bytes()].concat()
+    }
+
+    /// People by handle; without a source id the prefix.
+    pub(crate) fn by_handle(handle: &Handle, source: &str) -> Vec<u8> {
+        [b"byhandle/", &handle.0[..], source.as_bytes()].concat()
+    }
+
+    pub(crate) fn staged(import: &str, part: u32) -> Vec<u8> {
+        let head = [STAGED.as_bytes(), import.as_bytes(), b"/"].concat();
+        [&head[..], &part.to_be_bytes()].concat()
+    }
+}
+
+/// The row at `key`.
+pub(crate) fn load<T: DeserializeOwned>(
+    view: &dyn Read,
+    key: &[u8],
+) -> Result<Option<T>, StoreError> {
+    let Some(bytes) = view.get(key)? else {
+        return Ok(None);
+    };
+    let row = serde_json::from_slice(&bytes);
+    // The parser's message may quote the row.
+    row.map(Some)
+        .map_err(|_| StoreError("a row is not in the form of this version".to_owned()))
+}
+
+/// Writes the row at `key`.
+pub(crate) fn put<T: Serialize>(
+    view: &mut Overlay<'_>,
+    key: Vec<u8>,
+    row: &T,
+) -> Result<(), StoreError> {
+    let bytes = serde_json::to_vec(row)
+        .map_err(|_| StoreError("a row can't be encoded".to_owned()))?;
+    view.write(key, Some(bytes));
+    Ok(())
+}
+
+/// All rows of a table, up to [`MAX_ROWS`].
+fn table<T: DeserializeOwned>(view: &dyn Read, prefix: &str) -> Result<Vec<T>, StoreError> {
+    let rows = view.scan(prefix.as_bytes(), None, MAX_ROWS)?;
+    rows.iter()
+        .map(|(_, bytes)| {
+            serde_json::from_slice(bytes)
+                .map_err(|_| StoreError("a row is not in the form of this version".to_owned()))
+        })
+        .collect()
+}
+
+/// Counters and cursors.
+pub fn meta(view: &dyn Read) -> Result<Meta, StoreError> {
+    Ok(load(view, key::META)?.unwrap_or_default())
+}
+
+/// The member `agency`, active or not.
+pub fn member(view: &dyn Read, agency: &AgencyId) -> Result<Option<MemberRow>, StoreError> {
+    load(view, &key::of(key::MEMBER, agency.as_str().as_bytes()))
+}
+
+/// All members, active or not, by name.
+pub fn members(view: &dyn Read) -> Result<Vec<(AgencyId, MemberRow)>, StoreError> {
+    let broken = || StoreError("a row is not in the form of this version".to_owned());
+    view.scan(key::MEMBER.as_bytes(), None, MAX_ROWS)?
+        .iter()
+        .map(|(key, bytes)| {
+            let name = key.get(key::MEMBER.len()..).unwrap_or_default();
+            let name = std::str::from_utf8(name).ok().and_then(|n| n.parse().ok());
+            let row = serde_json::from_slice(bytes).map_err(|_| broken())?;
+            Ok((name.ok_or_else(broken)?, row))
+        })
+        .collect()
+}
+
+/// The outbox after place `after`, in order, at most `limit`.
+pub fn outbox(
+    view: &dyn Read,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<Vec<(u64, Stated)>, StoreError> {
+    let broken = || StoreError("a row is not in the form of this version".to_owned());
+    let after = after.map(key::out);
+    view.scan(key::OUT.as_bytes(), after.as_deref(), limit)?
+        .iter()
+        .map(|(key, bytes)| {
+            let seq = key.get(key::OUT.len()..).and_then(|b| b.try_into().ok());
+            let seq = u64::from_be_bytes(seq.ok_or_else(broken)?);
+            Ok((seq, serde_json::from_slice(bytes).map_err(|_| broken())?))
+        })
+        .collect()
+}
+
+/// What became of the statement with this digest; `None` while it is in the outbox.
+pub fn sent(view: &dyn Read, statement: &Digest) -> Result<Option<SentRow>, StoreError> {
+    load(view, &key::of(key::SENT, &statement.0))
+}
+
+/// A request of ours.
+pub fn ask(view: &dyn Read, request: &RequestId) -> Result<Option<AskRow>, StoreError> {
+    load(view, &key::of(key::ASK, request.as_str().as_bytes()))
+}
+
+/// All requests of ours.
+pub fn asks(view: &dyn Read) -> Result<Vec<AskRow>, StoreError> {
+    table(view, key::ASK)
+}
+
+/// The sealed answer to a request of ours.
+pub fn sealed(view: &dyn Read, request: &RequestId) -> Result<Option<Bytes>, StoreError> {
+    let key = key::of(key::SEALED, request.as_str().as_bytes());
+    Ok(view.get(&key)?.map(Bytes))
+}
+
+/// A request to us.
+pub fn hold(view: &dyn Read, request: &RequestId) -> Result<Option<HoldRow>, StoreError> {
+    load(view, &key::of(key::HOLD, request.as_str().as_bytes()))
+}
+
+/// All requests to us.
+pub fn holds(view: &dyn Read) -> Result<Vec<HoldRow>, StoreError> {
+    table(view, key::HOLD)
+}
+
+/// The newest offer for a request to us, as it was verified.
+pub fn offer(view: &dyn Read, request: &RequestId) -> Result<Option<Noticed>, StoreError> {
+    load(view, &key::of(key::OFFER, request.as_str().as_bytes()))
+}
+
+/// An agreement.
+pub fn agreement(view: &dyn Read, id: &AgreementId) -> Result<Option<Agreement>, StoreError> {
+    load(view, &key::of(key::AGREEMENT, id.as_str().as_bytes()))
+}
+
+/// All agreements.
+pub fn agreements(view: &dyn Read) -> Result<Vec<Agreement>, StoreError> {
+    table(view, key::AGREEMENT)
+}
+
+/// A consent.
+pub fn consent(view: &dyn Read, id: &ConsentId) -> Result<Option<Consent>, StoreError> {
+    load(view, &key::of(key::CONSENT, id.as_str().as_bytes()))
+}
+
+/// All consents.
+pub fn consents(view: &dyn Read) -> Result<Vec<Consent>, StoreError> {
+    table(view, key::CONSENT)
+}
+
+/// A case.
+pub fn case(view: &dyn Read, id: &CaseId) -> Result<Option<Case>, StoreError> {
+    load(view, &key::of(key::CASE, id.as_str().as_bytes()))
+}
+
+/// All cases.
+pub fn cases(view: &dyn Read) -> Result<Vec<Case>, StoreError> {
+    table(view, key::CASE)
+}
+
+/// Whom the consent or case `id` is about, if it was made here.
+pub fn label(view: &dyn Read, id: &str) -> Result<Option<LabelRow>, StoreError> {
+    load(view, &key::of(key::LABEL, id.as_bytes()))
+}
+
+/// The person with the source's id `source`.
+pub fn person(view: &dyn Read, source: &str) -> Result<Option<PersonRow>, StoreError> {
+    load(view, &key::of(key::PERSON, source.as_bytes()))
+}
+
+/// The handle of a match token, if it was ever asked for.
+pub fn handle_of(view: &dyn Read, token: &Digest) -> Result<Option<Handle>, StoreError> {
+    load(view, &key::of(key::TOKEN, &token.0))
+}
+
+/// At most `limit` people whose handle is not known.
+pub fn without_handle(view: &dyn Read, limit: usize) -> Result<Vec<PersonRow>, StoreError> {
+    let mut people = Vec::new();
+    for (key, _) in view.scan(key::NO_HANDLE.as_bytes(), None, limit)? {
+        let source = key.get(key::NO_HANDLE.len()..).unwrap_or_default();
+        people.extend(load(view, &key::of(key::PERSON, source))?);
+    }
+    Ok(people)
+}
+
+/// The records of the person with this handle; several if the source has her or him twice.
+pub fn people_by_handle(
+    view: &dyn Read,
+    handle: &Handle,
+) -> Result<Vec<PersonRow>, StoreError> {
+    let prefix = key::by_handle(handle, "");
+    let mut people = Vec::new();
+    for (key, _) in view.scan(&prefix, None, MAX_ROWS)? {
+        let source = key.get(prefix.len()..).unwrap_or_default();
+        people.extend(load(view, &key::of(key::PERSON, source))?);
+    }
+    Ok(people)
+}

@@ -1,0 +1,289 @@
+//! A federation in memory for the unit tests: a log, its witnesses, three agencies.
+
+use crate::{
+    config::{Config, Worker},
+    context::Context,
+    event::Event,
+    home::{Home, Identity, Keys, Membership},
+    seal::SealingKeys,
+    trust::{Anchors, Member, Trust, witness_key},
+    vault::Vault,
+};
+use passerelle_audit::{
+    checkpoint::Checkpoint,
+    cosignature::{self, Cosigner},
+    dsse::{self, SigningKey},
+    merkle::{Tree, leaf_hash},
+    note::Signer,
+    tlog_proof::TlogProof,
+    witness::{WitnessState, consider},
+};
+use passerelle_model::{
+    bytes::{Digest, Nonce, PublicKey, Signature},
+    canonical,
+    commitment::Opening,
+    entry::{Entry, EntryBody},
+    ids::{AgencyId, witness_name},
+    permit::{PAYLOAD_TYPE, Permit},
+    statement::{AgencyKeys, Body, Envelope},
+    time::Timestamp,
+    vocabulary::{Sector, WorkerRole},
+};
+use passerelle_policies::LocalPdp;
+use passerelle_proto::{convert, v1};
+use std::collections::BTreeMap;
+
+pub(crate) const NOW: Timestamp = Timestamp(1_795_269_789_000);
+pub(crate) const NAMES: [&str; 3] = ["police", "clinic", "mentors"];
+
+pub(crate) fn agency(name: &str) -> AgencyId {
+    name.parse().unwrap()
+}
+
+pub(crate) struct Federation {
+    tree: Tree,
+    signer: Signer,
+    permit: SigningKey,
+    agencies: BTreeMap<AgencyId, (u8, Sector)>,
+}
+
+fn seed(of: u8, what: u8) -> SigningKey {
+    SigningKey::from_seed(&[of ^ what; 32])
+}
+
+fn keys_of(number: u8) -> Keys {
+    Keys {
+        signing: seed(number, 0x40),
+        sealing: SealingKeys::from_bytes(&[number; 32]).unwrap(),
+        witness: seed(number, 0x80),
+    }
+}
+
+impl Federation {
+    pub(crate) fn new() -> Self {
+        let sectors = [Sector::LawEnforcement, Sector::Health, Sector::Community];
+        let agencies = NAMES.iter().zip(sectors).zip(1..);
+        Self {
+            tree: Tree::new(),
+            signer: Signer::new("log.test", seed(100, 0)).unwrap(),
+            permit: seed(101, 0),
+            agencies: agencies
+                .map(|((name, sector), number)| (agency(name), (number, sector)))
+                .collect(),
+        }
+    }
+
+    pub(crate) fn keys(&self, name: &str) -> Keys {
+        keys_of(self.agencies[&agency(name)].0)
+    }
+
+    pub(crate) fn public_keys(&self, name: &str) -> AgencyKeys {
+        let keys = self.keys(name);
+        AgencyKeys {
+            sector: self.agencies[&agency(name)].1,
+            signing: keys.signing.public_key(),
+            sealing: keys.sealing.public(),
+            witness: keys.witness.public_key(),
+        }
+    }
+
+    pub(crate) fn anchors(&self, name: &str) -> Anchors {
+        let federation = "nord".parse().unwrap();
+        let key = self.public_keys(name).witness;
+        Anchors {
+            own_witness: witness_key(&federation, &agency(name), key).unwrap(),
+            federation,
+            agency: agency(name),
+            log: self.signer.verifier_key().clone(),
+            permit: self.permit.public_key(),
+        }
+    }
+
+    pub(crate) fn trust(&self, name: &str) -> Trust {
+        let members = NAMES.iter().map(|name| {
+            let member = Member {
+                keys: self.public_keys(name),
+                former: Vec::new(),
+                active: true,
+                certificate: String::new(),
+                joined: 0,
+            };
+            (agency(name), member)
+        });
+        Trust::new(self.anchors(name), members.collect())
+    }
+
+    /// The context of an agency whose files are in `dir`.
+    pub(crate) fn context(&self, name: &str, dir: &std::path::Path) -> Context {
+        let home = Home::new(dir);
+        home.create().unwrap();
+        let anchors = self.anchors(name);
+        let membership = Membership {
+            federation: anchors.federation.clone(),
+            agency: anchors.agency.clone(),
+            sector: self.agencies[&agency(name)].1,
+            checkpoint_key: anchors.log.to_string(),
+            permit_key: anchors.permit,
+            oprf_key: PublicKey([0; 32]),
+            joined: 0,
+        };
+        let keys = self.keys(name);
+        let witness = witness_name(&anchors.federation, &anchors.agency);
+        let mut config = Config::new("localhost:1");
+        config.workers.push(Worker {
+            id: "w-1".into(),
+            role: WorkerRole::Officer,
+            trained: true,
+        });
+        Context {
+            identity: Identity {
+                membership,
+                cosigner: Cosigner::new(&witness, keys.witness.clone()).unwrap(),
+                keys,
+                anchors,
+            },
+            config,
+            policy: LocalPdp::load(None).unwrap(),
+            vault: Vault::new(&home),
+        }
+    }
+
+    /// Appends an entry and returns its notice, cosigned by `cosigners`.
+    pub(crate) fn notice(
+        &mut self,
+        at: Timestamp,
+        body: EntryBody,
+        cosigners: &[&str],
+    ) -> v1::Notice {
+        let entry = Entry {
+            kind: body.code().to_owned(),
+            version: 1,
+            at,
+            body,
+            nonce: Nonce([7; 32]),
+        };
+        let membership = matches!(
+            entry.body,
+            EntryBody::Enrolled { .. } | EntryBody::Revoked { .. }
+        );
+        let bytes = entry.to_bytes().unwrap();
+        self.notice_of(bytes, membership, cosigners)
+    }
+
+    pub(crate) fn notice_of(
+        &mut self,
+        entry: Vec<u8>,
+        membership: bool,
+        cosigners: &[&str],
+    ) -> v1::Notice {
+        let index = self.tree.push(leaf_hash(&entry));
+        let note = self.checkpoint(cosigners);
+        let size = self.tree.size();
+        let hashes = self.tree.inclusion_proof(index, size).unwrap();
+        let note = passerelle_audit::note::Note::parse(&note).unwrap();
+        v1::Notice {
+            index,
+            entry,
+            proof: TlogProof::new(index, hashes, note).unwrap().to_string(),
+            membership,
+            ..v1::Notice::default()
+        }
+    }
+
+    /// The newest checkpoint, cosigned.
+    pub(crate) fn checkpoint(&self, cosigners: &[&str]) -> String {
+        let log = self.signer.verifier_key();
+        let checkpoint = Checkpoint::new("log.test", self.tree.size(), self.tree.root());
+        let mut signed = checkpoint.unwrap().sign(&self.signer).unwrap();
+        let bare = signed.note().to_string();
+        for name in cosigners {
+            let anchors = self.anchors(name);
+            let witness = witness_name(&anchors.federation, &anchors.agency);
+            let cosigner = Cosigner::new(&witness, self.keys(name).witness).unwrap();
+            let accepted = consider(&WitnessState::default(), log, 0, &[], &bare).unwrap();
+            let line = cosigner.cosign(&accepted, NOW.seconds()).unwrap();
+            cosignature::add(&mut signed, cosigner.verifier_key(), line).unwrap();
+        }
+        signed.note().to_string()
+    }
+
+    /// All members' enrolments, as the broker sends them to a new member.
+    pub(crate) fn enrolments(&mut self, cosigners: &[&str]) -> Vec<v1::Notice> {
+        let all = NAMES.map(|name| EntryBody::Enrolled {
+            agency: agency(name),
+            keys: self.public_keys(name),
+            token: Digest([0; 32]),
+            certificate: "01".into(),
+        });
+        all.into_iter()
+            .map(|body| self.notice(NOW, body, cosigners))
+            .collect()
+    }
+
+    pub(crate) fn sign_permit(&self, permit: &Permit) -> Signature {
+        dsse::sign(
+            &self.permit,
+            PAYLOAD_TYPE,
+            &canonical::to_vec(permit).unwrap(),
+        )
+    }
+
+    /// The offer of a permit, with what the requester said.
+    pub(crate) fn offer(
+        &mut self,
+        permit: &Permit,
+        envelope: &Envelope,
+        openings: &[Opening],
+        context: &[u8],
+    ) -> v1::Notice {
+        let body = EntryBody::Offered {
+            permit: Box::new(permit.clone()),
+        };
+        let mut notice = self.notice(permit.issued_at, body, &NAMES);
+        notice.permit_signature = self.sign_permit(permit).0.to_vec();
+        notice.related = Some(v1::Related {
+            envelope: Some(envelope.clone().into()),
+            openings: convert::openings_to_wire(openings.to_vec()),
+            payloads: [("context".to_owned(), context.to_vec())].into(),
+        });
+        notice
+    }
+
+    /// What `name` says, as a notice.
+    pub(crate) fn said(&mut self, at: Timestamp, name: &str, envelope: Envelope) -> v1::Notice {
+        let body = EntryBody::Said {
+            agency: agency(name),
+            envelope,
+        };
+        self.notice(at, body, &NAMES)
+    }
+}
+
+/// The permit that a broker would issue for a request without narrowing it.
+pub(crate) fn permit_for(requester: &str, envelope: &Envelope, at: Timestamp) -> Permit {
+    let Body::Request(request) = envelope.unverified_statement().unwrap().body else {
+        panic!("not a request");
+    };
+    Permit {
+        request: request.request,
+        statement: envelope.digest(),
+        requester: agency(requester),
+        holder: request.holder,
+        items: request.items,
+        purpose: request.purpose,
+        basis: request.basis,
+        case: request.case,
+        reply_key: request.reply_key,
+        review: false,
+        obligations: Vec::new(),
+        decision: 0,
+        bundle: Digest([0; 32]),
+        issued_at: at,
+        not_after: at.plus_s(600),
+    }
+}
+
+/// The kinds of events, in order.
+pub(crate) fn kinds(events: &[Event]) -> Vec<&'static str> {
+    events.iter().map(Event::kind).collect()
+}

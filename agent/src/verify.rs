@@ -1,0 +1,348 @@
+//! The enforcement point of the holder: what must hold before a byte of a fact may be read.
+//!
+//! In scope, all pure: a notice is in the log ([`check_notice`]), what an agency says in it is
+//! signed by that agency, and a permit allows this agency to answer ([`check_permit`]).
+//! Out of scope: the agency's own policy ([`crate::holder`]).
+//!
+//! [`CheckedNotice`] and [`CheckedPermit`] are made here only, so holding one is the proof.
+//! The attacks that this stands against, and what stops each: a broker that invents a decision
+//! (quorum of witnesses, our own among them); that shows us another log than others (our witness
+//! cosigns one history only); that changes what was asked (the requester's signature, compared
+//! field by field with the permit); that answers with an old permit (expiry; one answer a
+//! request); a requester that asks under another name (its own key over its own name).
+
+use crate::{
+    event::{Noticed, Related},
+    trust::{Member, Trust},
+};
+use passerelle_audit::{
+    checkpoint::CheckpointError,
+    dsse,
+    tlog_proof::{TlogProof, TlogProofError},
+};
+use passerelle_model::{
+    bytes::{Bytes, Digest, Handle, Signature},
+    canonical,
+    commitment::Field,
+    entry::{Entry, EntryBody},
+    error::ErrorCode,
+    ids::AgencyId,
+    permit::{PAYLOAD_TYPE as PERMIT_TYPE, Permit},
+    statement::{
+        Body, Envelope, Item, PAYLOAD_CONTEXT, PAYLOAD_TYPE as STATEMENT_TYPE, Request, Verified,
+    },
+    time::Timestamp,
+};
+use passerelle_proto::{convert, v1};
+use std::collections::BTreeMap;
+
+/// How far the broker's clock may be ahead, in seconds.
+pub const CLOCK_SKEW_S: u64 = 300;
+
+/// A log entry whose place in the witnessed log was verified.
+#[derive(Clone)]
+pub struct CheckedNotice {
+    noticed: Noticed,
+    entry: Entry,
+}
+
+impl CheckedNotice {
+    /// The entry.
+    pub fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// Its index.
+    pub fn index(&self) -> u64 {
+        self.noticed.index
+    }
+
+    /// What goes into the journal.
+    pub fn noticed(&self) -> &Noticed {
+        &self.noticed
+    }
+
+    /// The same, marked as being without effect.
+    pub fn with_problem(&self, code: ErrorCode) -> Noticed {
+        Noticed {
+            problem: Some(code),
+            ..self.noticed.clone()
+        }
+    }
+
+    /// From the agent's own journal, which has verified notices only.
+    pub(crate) fn from_journal(noticed: Noticed) -> Option<Self> {
+        let entry = Entry::from_bytes(&noticed.entry.0).ok()?;
+        Some(Self { noticed, entry })
+    }
+}
+
+fn proof_code(error: &TlogProofError) -> ErrorCode {
+    match error {
+        TlogProofError::NoQuorum { .. } => ErrorCode::NoQuorum,
+        TlogProofError::Checkpoint(CheckpointError::OtherOrigin(_)) => ErrorCode::WrongFederation,
+        TlogProofError::Malformed
+        | TlogProofError::Checkpoint(_)
+        | TlogProofError::Cosignature(_)
+        | TlogProofError::Inclusion(_) => ErrorCode::ProofInvalid,
+    }
+}
+
+/// Checks that the entry of `wire` is in the log at its index, in a tree that a quorum of the
+/// members and this agency's own witness have cosigned. Membership entries need the own witness
+/// only (see [`crate::trust`]).
+///
+/// # Errors
+/// The broker misbehaved, or too few witnesses are up. Nothing of the notice may be used; it will
+/// be sent again.
+pub fn check_notice(wire: v1::Notice, trust: &Trust) -> Result<CheckedNotice, ErrorCode> {
+    let v1::Notice {
+        index,
+        entry: entry_bytes,
+        openings,
+        payloads,
+        proof,
+        permit_signature,
+        related,
+        membership,
+    } = wire;
+    let proof = TlogProof::parse(&proof).map_err(|_| ErrorCode::ProofInvalid)?;
+    if proof.claimed_index() != index {
+        return Err(ErrorCode::ProofInvalid);
+    }
+    let own = &trust.anchors.own_witness;
+    let log = &trust.anchors.log;
+    // The own cosignature first, and by the own key whatever the log says of this agency.
+    proof
+        .verify(&entry_bytes, log, std::slice::from_ref(own), 1)
+        .map_err(|e| proof_code(&e))?;
+    if !membership {
+        proof
+            .verify(&entry_bytes, log, trust.witnesses(), trust.quorum())
+            .map_err(|e| proof_code(&e))?;
+    }
+    let entry = Entry::from_bytes(&entry_bytes).map_err(|_| ErrorCode::Malformed)?;
+    let is_membership = matches!(
+        entry.body,
+        EntryBody::Enrolled { .. } | EntryBody::Revoked { .. }
+    );
+    if is_membership != membership {
+        return Err(ErrorCode::Malformed);
+    }
+    let permit_signature = match permit_signature.as_slice() {
+        [] => None,
+        bytes => Some(Signature::from_slice(bytes).ok_or(ErrorCode::Malformed)?),
+    };
+    let noticed = Noticed {
+        index,
+        membership,
+        entry: Bytes(entry_bytes),
+        openings: convert::openings(openings)?,
+        payloads: convert::payloads(payloads),
+        permit_signature,
+        related: related.map(related_from_wire).transpose()?,
+        problem: None,
+    };
+    Ok(CheckedNotice { noticed, entry })
+}
+
+fn related_from_wire(wire: v1::Related) -> Result<Related, ErrorCode> {
+    let v1::Related {
+        envelope,
+        openings,
+        payloads,
+    } = wire;
+    Ok(Related {
+        envelope: envelope.ok_or(ErrorCode::Malformed)?.try_into()?,
+        openings: convert::openings(openings)?,
+        payloads: convert::payloads(payloads),
+    })
+}
+
+/// Checks that `envelope` is a statement of `agency` in this federation, signed by one of its
+/// keys.
+fn check_envelope(
+    trust: &Trust,
+    agency: &AgencyId,
+    member: &Member,
+    envelope: &Envelope,
+    openings: &[passerelle_model::commitment::Opening],
+    payloads: &BTreeMap<String, Bytes>,
+) -> Result<Verified, ErrorCode> {
+    let payload = envelope.payload.clone();
+    let check = |_: &[u8], signature: &Signature| {
+        let mut keys = member.signing_keys();
+        keys.any(|key| dsse::verify(key, STATEMENT_TYPE, &payload.0, signature))
+    };
+    envelope.clone().verify(
+        &trust.anchors.federation,
+        agency,
+        check,
+        openings.to_vec(),
+        payloads.clone(),
+    )
+}
+
+/// Checks that what an agency says in this entry was said by that agency.
+///
+/// # Errors
+/// [`ErrorCode::UnknownAgency`], or that of the signature. The entry is in the log and must have
+/// no effect here.
+pub fn check_said(notice: &CheckedNotice, trust: &Trust) -> Result<Option<Verified>, ErrorCode> {
+    let EntryBody::Said { agency, envelope } = &notice.entry.body else {
+        return Ok(None);
+    };
+    let member = trust.member(agency).ok_or(ErrorCode::UnknownAgency)?;
+    let noticed = &notice.noticed;
+    let verified = check_envelope(
+        trust,
+        agency,
+        member,
+        envelope,
+        &noticed.openings,
+        &noticed.payloads,
+    )?;
+    Ok(Some(verified))
+}
+
+/// A permit by which this agency may answer, now. Reading a fact for somebody else needs one.
+#[derive(Clone)]
+pub struct CheckedPermit {
+    permit: Permit,
+    digest: Digest,
+    request: Request,
+    subject: Option<Handle>,
+    context: Bytes,
+}
+
+impl CheckedPermit {
+    /// The permit.
+    pub fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
+    /// Its digest.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// What the requester signed.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The person, unless the request is de-identified.
+    pub fn subject(&self) -> Option<Handle> {
+        self.subject
+    }
+
+    /// The requester's context, sealed for this agency.
+    pub fn context(&self) -> &Bytes {
+        &self.context
+    }
+}
+
+/// Whether each permitted item was asked for, at this level or a higher one.
+fn is_within(permitted: &[Item], asked: &[Item]) -> bool {
+    let covers = |p: &Item| {
+        let mut asked = asked.iter();
+        asked.any(|a| a.category == p.category && p.level <= a.level)
+    };
+    !permitted.is_empty() && permitted.iter().all(covers)
+}
+
+/// Checks that the verified `notice` is an offer on which this agency may answer at `now`.
+///
+/// # Errors
+/// The first thing that does not hold; [`ErrorCode::PermitExpired`] only if all else does.
+pub fn check_permit(
+    notice: &CheckedNotice,
+    trust: &Trust,
+    now: Timestamp,
+) -> Result<CheckedPermit, ErrorCode> {
+    let EntryBody::Offered { permit } = &notice.entry.body else {
+        return Err(ErrorCode::PermitMismatch);
+    };
+    let noticed = &notice.noticed;
+    let payload = canonical::to_vec(permit).map_err(|_| ErrorCode::Malformed)?;
+    let signature = noticed.permit_signature.ok_or(ErrorCode::BadSignature)?;
+    if !dsse::verify(&trust.anchors.permit, PERMIT_TYPE, &payload, &signature) {
+        return Err(ErrorCode::BadSignature);
+    }
+    if permit.holder != trust.anchors.agency {
+        return Err(ErrorCode::PermitMismatch);
+    }
+    let requester = trust
+        .active(&permit.requester)
+        .ok_or(ErrorCode::UnknownAgency)?;
+    let related = noticed.related.as_ref().ok_or(ErrorCode::Malformed)?;
+    let verified = check_envelope(
+        trust,
+        &permit.requester,
+        requester,
+        &related.envelope,
+        &related.openings,
+        &related.payloads,
+    )?;
+    let Body::Request(request) = &verified.statement().body else {
+        return Err(ErrorCode::PermitMismatch);
+    };
+    check_same(permit, request, &verified)?;
+    let subject = match &request.subject {
+        None => None,
+        Some(commitment) => {
+            let opening = verified.opening(Field::Subject, commitment)?;
+            let handle = Handle::from_slice(&opening.data.0);
+            Some(handle.ok_or(ErrorCode::OpeningMismatch)?)
+        }
+    };
+    let context = verified.payload(PAYLOAD_CONTEXT, &request.context)?.clone();
+    if permit.issued_at > now.plus_s(CLOCK_SKEW_S) {
+        return Err(ErrorCode::Stale);
+    }
+    if permit.not_after <= now {
+        return Err(ErrorCode::PermitExpired);
+    }
+    Ok(CheckedPermit {
+        digest: Digest::of(&payload),
+        permit: (**permit).clone(),
+        request: (**request).clone(),
+        subject,
+        context,
+    })
+}
+
+/// The permit says of the request nothing but what its requester signed.
+fn check_same(permit: &Permit, request: &Request, verified: &Verified) -> Result<(), ErrorCode> {
+    let Permit {
+        request: id,
+        statement,
+        requester: _, // its key verified the statement
+        holder,
+        items,
+        purpose,
+        basis,
+        case,
+        reply_key,
+        review: _,
+        obligations: _,
+        decision: _,
+        bundle: _,
+        issued_at: _,
+        not_after,
+    } = permit;
+    let same = *statement == verified.digest()
+        && *id == request.request
+        && *holder == request.holder
+        && *purpose == request.purpose
+        && *basis == request.basis
+        && *case == request.case
+        && *reply_key == request.reply_key
+        && *not_after <= request.not_after
+        && is_within(items, &request.items);
+    if same {
+        Ok(())
+    } else {
+        Err(ErrorCode::PermitMismatch)
+    }
+}

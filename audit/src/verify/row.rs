@@ -1,0 +1,168 @@
+//! One row by itself: everything that can be checked without knowing the rest of the log.
+//!
+//! Pure and independent of all other rows, so that rows are parsed on several threads.
+
+use super::fault::{Fault, FaultCode};
+use crate::{dsse, export::ExportRow, merkle::leaf_hash};
+use passerelle_model::{
+    bytes::{Commitment, Digest, PublicKey, Signature},
+    commitment::{Field, Opening},
+    entry::{Entry, EntryBody, MAX_ENTRY_BYTES},
+    ids::FederationId,
+    statement::{Body, Envelope, PAYLOAD_TYPE, Statement, VERSION},
+};
+
+/// A row that is right in itself.
+pub(super) struct Parsed {
+    pub(super) index: u64,
+    pub(super) leaf: Digest,
+    /// None if the exporter may not read it.
+    pub(super) entry: Option<Readable>,
+}
+
+/// An entry with what its envelope holds.
+pub(super) struct Readable {
+    pub(super) entry: Entry,
+    pub(super) said: Option<Said>,
+    /// How many openings were checked.
+    pub(super) openings: u64,
+}
+
+/// The statement of a `said` entry; its signature is not checked yet.
+pub(super) struct Said {
+    pub(super) statement: Statement,
+    pub(super) digest: Digest,
+}
+
+/// A signature to be checked, of a chunk's entry with this position.
+pub(super) struct Job {
+    pub(super) position: usize,
+    pub(super) index: u64,
+    pub(super) key: PublicKey,
+    /// Whether an unreadable entry may explain that the signature does not verify.
+    pub(super) is_excused: bool,
+}
+
+/// Parses the line of the row that must have this index.
+pub(super) fn parse(line: &[u8], index: u64, federation: &FederationId) -> Result<Parsed, Fault> {
+    let fault = |code, message: String| Fault::at(index, code, message);
+    let row = ExportRow::parse(line).map_err(|reason| fault(FaultCode::Row, reason))?;
+    if row.index() != index {
+        let message = format!("the row here is of index {}", row.index());
+        return Err(fault(FaultCode::Order, message));
+    }
+    let (bytes, openings) = match row {
+        ExportRow::Hidden { leaf_hash, .. } => {
+            return Ok(Parsed {
+                index,
+                leaf: leaf_hash,
+                entry: None,
+            });
+        }
+        ExportRow::Entry {
+            entry, openings, ..
+        } => (entry, openings),
+    };
+    if bytes.len() > MAX_ENTRY_BYTES {
+        let message = format!("longer than {MAX_ENTRY_BYTES} bytes");
+        return Err(fault(FaultCode::Entry, message));
+    }
+    let entry = Entry::from_bytes(&bytes).map_err(|e| fault(FaultCode::Entry, e.to_string()))?;
+    let said = match &entry.body {
+        EntryBody::Said { agency, envelope } => {
+            let said = statement(index, envelope)?;
+            let named = &said.statement.agency;
+            if named != agency {
+                let message = format!("the entry names `{agency}`, its statement `{named}`");
+                return Err(fault(FaultCode::OtherAgency, message));
+            }
+            if said.statement.federation != *federation {
+                let message = format!("the statement is of `{}`", said.statement.federation);
+                return Err(fault(FaultCode::OtherFederation, message));
+            }
+            Some(said)
+        }
+        _ => None,
+    };
+    check_openings(index, said.as_ref(), &openings)?;
+    Ok(Parsed {
+        index,
+        leaf: leaf_hash(&bytes),
+        entry: Some(Readable {
+            entry,
+            said,
+            openings: openings.len() as u64,
+        }),
+    })
+}
+
+fn statement(index: u64, envelope: &Envelope) -> Result<Said, Fault> {
+    let fault = |message: String| Fault::at(index, FaultCode::Statement, message);
+    let statement = envelope
+        .unverified_statement()
+        .map_err(|e| fault(e.to_string()))?;
+    if statement.version != VERSION {
+        return Err(fault(format!("version {} is unknown", statement.version)));
+    }
+    Ok(Said {
+        digest: envelope.digest(),
+        statement,
+    })
+}
+
+fn check_openings(index: u64, said: Option<&Said>, openings: &[Opening]) -> Result<(), Fault> {
+    if openings.is_empty() {
+        return Ok(());
+    }
+    let commitments = said.map_or_else(Vec::new, |said| commitments(&said.statement.body));
+    for opening in openings {
+        let fits = |(field, commitment): &(Field, Commitment)| {
+            *field == opening.field && opening.opens(commitment)
+        };
+        if !commitments.iter().any(fits) {
+            let message = format!("the opening of {:?} opens nothing here", opening.field);
+            return Err(Fault::at(index, FaultCode::Opening, message));
+        }
+    }
+    Ok(())
+}
+
+fn commitments(body: &Body) -> Vec<(Field, Commitment)> {
+    let subject = |subject: Option<Commitment>| subject.map(|c| (Field::Subject, c));
+    match body {
+        Body::Request(request) => subject(request.subject)
+            .into_iter()
+            .chain([
+                (Field::Worker, request.worker),
+                (Field::Justification, request.justification),
+            ])
+            .collect(),
+        Body::Answer(answer) => vec![(Field::Outcome, answer.outcome)],
+        Body::Consent(terms) => subject(Some(terms.subject))
+            .into_iter()
+            .chain(terms.evidence.map(|c| (Field::Evidence, c)))
+            .collect(),
+        Body::CaseAdvance(advance) => subject(advance.subject).into_iter().collect(),
+        Body::Receipt(_)
+        | Body::Renewal(_)
+        | Body::Withdrawal(_)
+        | Body::Agreement(_)
+        | Body::AgreementSignature(_)
+        | Body::CaseOpening(_) => Vec::new(),
+    }
+}
+
+impl Parsed {
+    /// Whether the statement's signature is by this key.
+    pub(super) fn is_signed_by(&self, key: &PublicKey) -> bool {
+        let check = |payload: &[u8], signature: &Signature| {
+            dsse::verify(key, PAYLOAD_TYPE, payload, signature)
+        };
+        match self.entry.as_ref().map(|readable| &readable.entry.body) {
+            Some(EntryBody::Said { envelope, .. }) => {
+                check(&envelope.payload.0, &envelope.signature)
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! What agencies say: who may say it, and the statements about consents, agreements and cases.
+
+use super::{
+    fault::{Fault, FaultCode},
+    ledger::{Agreement, Case, Consent, Due, Id, Ledger, Line, Request, Since, id},
+    report::Check,
+    row::{Job, Said},
+};
+use passerelle_model::{
+    canonical,
+    decide::{MAX_CLOCK_SKEW_S, MAX_STATEMENT_AGE_S},
+    ids::AgencyId,
+    request::Status,
+    statement::{
+        AgreementSignature, AgreementTerms, Body, CaseAdvance, CaseOpening, ConsentTerms,
+        Withdrawal, WithdrawalScope,
+    },
+    vocabulary::{Category, Stage},
+};
+
+impl Ledger {
+    pub(super) fn said(&mut self, position: usize, said: &Said) -> Result<(), Fault> {
+        let statement = &said.statement;
+        let agency = self.agency(&statement.agency);
+        if self.require_active(agency)? {
+            self.expect_signature(position, agency);
+        }
+        if !self.first_seen(&said.digest) {
+            return Err(self.fault(FaultCode::Replay, "the statement is in the log already"));
+        }
+        let in_time = statement.at <= self.now.plus_s(MAX_CLOCK_SKEW_S)
+            && self.now.minus_s(MAX_STATEMENT_AGE_S) <= statement.at;
+        if !in_time {
+            let message = format!("the statement's time is {}", statement.at.to_rfc3339());
+            return Err(self.fault(FaultCode::Stale, message));
+        }
+        *self
+            .tally
+            .statements
+            .entry(kind(&statement.body))
+            .or_default() += 1;
+        match &statement.body {
+            Body::Request(asked) => self.requested(agency, said.digest, asked),
+            Body::Answer(answer) => self.answered(agency, answer),
+            Body::Receipt(receipt) => self.received(agency, receipt),
+            Body::Renewal(renewal) => self.renewed(agency, renewal),
+            Body::Consent(terms) => self.consented(agency, terms),
+            Body::Withdrawal(withdrawal) => self.withdrew(agency, withdrawal),
+            Body::Agreement(terms) => self.proposed(agency, terms),
+            Body::AgreementSignature(signature) => self.signed(agency, signature),
+            Body::CaseOpening(opening) => self.case_opened(agency, opening),
+            Body::CaseAdvance(advance) => self.case_advanced(agency, advance),
+        }
+    }
+
+    fn expect_signature(&mut self, position: usize, agency: u32) {
+        let Some(member) = self.member(agency) else {
+            return;
+        };
+        let Some(keys) = &member.keys else { return };
+        let job = Job {
+            position,
+            index: self.index,
+            key: keys.signing,
+            // After an unreadable entry the agency may have other keys.
+            is_excused: self.is_excused(Since::Index(member.touched)),
+        };
+        self.jobs.push(job);
+    }
+
+    fn consented(&mut self, agency: u32, terms: &ConsentTerms) -> Result<(), Fault> {
+        self.tally.checked(Check::Consent, 1);
+        let lists = [
+            terms.categories.len(),
+            terms.purposes.len(),
+            terms.recipients.len(),
+            terms.disclosers.len(),
+        ];
+        if lists.contains(&0) || terms.expires_at <= terms.given_at {
+            let message = "a consent for nothing, to nobody or of no duration";
+            return Err(self.fault(FaultCode::Range, message));
+        }
+        let consent = Consent {
+            recorded_by: agency,
+            recipients: self.agencies(&terms.recipients),
+            disclosers: self.agencies(&terms.disclosers),
+            categories: terms.categories.clone(),
+            purposes: terms.purposes.clone(),
+            given_at: terms.given_at,
+            expires_at: terms.expires_at,
+            withdrawn: Vec::new(),
+            requests: Vec::new(),
+        };
+        let key = id(terms.consent.as_str());
+        if self.consents.insert(key, consent).is_some() {
+            let message = format!("`{}` was recorded before", terms.consent);
+            return Err(self.fault(FaultCode::Duplicate, message));
+        }
+        Ok(())
+    }
+
+    fn agencies(&mut self, names: &[AgencyId]) -> Vec<u32> {
+        names.iter().map(|name| self.agency(name)).collect()
+    }
+
+    fn withdrew(&mut self, agency: u32, withdrawal: &Withdrawal) -> Result<(), Fault> {
+        self.tally.checked(Check::Withdrawal, 1);
+        let key = id(withdrawal.consent.as_str());
+        let Some(consent) = self.consents.get_mut(&key) else {
+            let message = || format!("`{}` is unknown", withdrawal.consent);
+            self.require(false, Since::Ever, FaultCode::UnknownConsent, message)?;
+            return Ok(());
+        };
+        let named = consent.recorded_by == agency
+            || consent.recipients.contains(&agency)
+            || consent.disclosers.contains(&agency);
+        if !named {
+            let message = format!("the agency is not named in `{}`", withdrawal.consent);
+            return Err(self.fault(FaultCode::NotAParty, message));
+        }
+        consent.withdrawn.push(withdrawal.scope.clone());
+        let concerned = consent.requests.clone();
+        for request in concerned {
+            if let Some(due) = self.due_after(&request, key, &withdrawal.scope) {
+                self.due.insert(request, due);
+            }
+        }
+        Ok(())
+    }
+
+    fn due_after(&self, request: &Id, consent: Id, scope: &WithdrawalScope) -> Option<Due> {
+        let row = self.requests.get(request)?;
+        let affected = |(category, relied): &(Category, Id)| {
+            *relied == consent && self.covers(scope, row, *category)
+        };
+        if !row.rests_on.iter().any(affected) {
+            return None;
+        }
+        match row.status {
+            status if status.is_open() => Some(Due::Stop),
+            Status::Answered | Status::Delivered | Status::Viewed => Some(Due::Recall),
+            _ => None,
+        }
+    }
+
+    /// Whether a withdrawal of this scope concerns an item of this category in the request.
+    pub(super) fn covers(
+        &self,
+        scope: &WithdrawalScope,
+        row: &Request,
+        category: Category,
+    ) -> bool {
+        match scope {
+            WithdrawalScope::All => true,
+            WithdrawalScope::Category(withdrawn) => *withdrawn == category,
+            WithdrawalScope::Recipient(recipient) => row
+                .requester
+                .and_then(|requester| self.member(requester))
+                .is_some_and(|requester| requester.name == *recipient),
+        }
+    }
+
+    fn proposed(&mut self, agency: u32, terms: &AgreementTerms) -> Result<(), Fault> {
+        self.tally.checked(Check::Agreement, 1);
+        let digest = canonical::digest(terms)
+            .map_err(|error| self.fault(FaultCode::Statement, error.to_string()))?;
+        let names = terms.parties.iter().map(|party| &party.agency);
+        let parties: Vec<u32> = names.map(|name| self.agency(name)).collect();
+        if parties.len() < 2 || !parties.contains(&agency) {
+            let message = "an agreement needs two parties, the proposer among them";
+            return Err(self.fault(FaultCode::NotAParty, message));
+        }
+        let mut lines = Vec::with_capacity(terms.lines.len());
+        for line in &terms.lines {
+            lines.push(Line {
+                from: self.agency(&line.from),
+                to: self.agency(&line.to),
+                category: line.category,
+                level: line.level,
+            });
+        }
+        let agreement = Agreement {
+            terms: digest,
+            parties,
+            // The proposal is the proposer's own signature.
+            signed: vec![agency],
+            purposes: terms.purposes.clone(),
+            lines,
+            starts_at: terms.starts_at,
+            ends_at: terms.ends_at,
+            touched: self.index,
+        };
+        let key = id(terms.agreement.as_str());
+        if self.agreements.insert(key, agreement).is_some() {
+            let message = format!("`{}` was proposed before", terms.agreement);
+            return Err(self.fault(FaultCode::Duplicate, message));
+        }
+        Ok(())
+    }
+
+    fn signed(&mut self, agency: u32, signature: &AgreementSignature) -> Result<(), Fault> {
+        self.tally.checked(Check::Agreement, 1);
+        let index = self.index;
+        let Some(agreement) = self.agreements.get_mut(&id(signature.agreement.as_str())) else {
+            let message = || format!("`{}` is unknown", signature.agreement);
+            self.require(false, Since::Ever, FaultCode::UnknownAgreement, message)?;
+            return Ok(());
+        };
+        let wrong = if !agreement.parties.contains(&agency) {
+            Some((FaultCode::NotAParty, "signed by an agency that is no party"))
+        } else if agreement.signed.contains(&agency) {
+            Some((FaultCode::Duplicate, "signed twice by the same party"))
+        } else if agreement.terms != signature.terms {
+            Some((
+                FaultCode::Terms,
+                "the signature is for other terms than were proposed",
+            ))
+        } else {
+            None
+        };
+        if let Some((code, message)) = wrong {
+            return Err(self.fault(code, message));
+        }
+        agreement.signed.push(agency);
+        agreement.touched = index;
+        Ok(())
+    }
+
+    fn case_opened(&mut self, agency: u32, opening: &CaseOpening) -> Result<(), Fault> {
+        self.tally.checked(Check::Case, 1);
+        let case = Case {
+            lead: agency,
+            stage: Stage::HomeAgency,
+            closed: false,
+            touched: self.index,
+        };
+        if self.cases.insert(id(opening.case.as_str()), case).is_some() {
+            let message = format!("`{}` was opened before", opening.case);
+            return Err(self.fault(FaultCode::Duplicate, message));
+        }
+        Ok(())
+    }
+
+    fn case_advanced(&mut self, agency: u32, advance: &CaseAdvance) -> Result<(), Fault> {
+        self.tally.checked(Check::Case, 1);
+        let key = id(advance.case.as_str());
+        let Some(case) = self.cases.get(&key) else {
+            let message = || format!("`{}` is unknown", advance.case);
+            self.require(false, Since::Ever, FaultCode::UnknownCase, message)?;
+            return Ok(());
+        };
+        if case.lead != agency {
+            let message = "a case is moved by an agency that does not lead it";
+            return Err(self.fault(FaultCode::NotAParty, message));
+        }
+        let (from, to) = (case.stage.number(), advance.stage.number());
+        let closes = advance.outcome.is_some();
+        let in_order = !case.closed && (to == from || (to == from + 1 && !closes));
+        let since = Since::Index(case.touched);
+        let message = || format!("`{}` can't move from stage {from} to {to}", advance.case);
+        self.require(in_order, since, FaultCode::WrongState, message)?;
+        let index = self.index;
+        if let Some(case) = self.cases.get_mut(&key) {
+            case.stage = advance.stage;
+            case.closed |= closes;
+            case.touched = index;
+        }
+        Ok(())
+    }
+}
+
+const fn kind(body: &Body) -> &'static str {
+    match body {
+        Body::Request(_) => "request",
+        Body::Answer(_) => "answer",
+        Body::Receipt(_) => "receipt",
+        Body::Renewal(_) => "renewal",
+        Body::Consent(_) => "consent",
+        Body::Withdrawal(_) => "withdrawal",
+        Body::Agreement(_) => "agreement",
+        Body::AgreementSignature(_) => "agreement_signature",
+        Body::CaseOpening(_) => "case_opening",
+        Body::CaseAdvance(_) => "case_advance",
+    }
+}

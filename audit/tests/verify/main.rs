@@ -1,0 +1,16 @@
+//! Verification of exported logs: honest logs of the real state machine pass, whoever may not read
+//! what; every corruption is refused at the right place, also in logs that are hashed, signed and
+//! cosigned consistently, so that only the meaning is wrong.
+
+#[cfg(test)]
+mod binary;
+#[cfg(test)]
+mod damaged;
+#[cfg(test)]
+mod honest;
+#[cfg(test)]
+mod dishonest;
+#[cfg(test)]
+mod story;
+#[cfg(test)]
+mod world;

@@ -1,0 +1,167 @@
+//! `passerelle audit`: read the signed log through an agent, and export it.
+
+use super::{
+    Global, backend,
+    failure::{Exit, Failure},
+    output, render,
+};
+use clap::{Args, Subcommand};
+use passerelle_model::error::ErrorCode;
+use passerelle_proto::{v1, views::AuditPage};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  passerelle audit tail --dir /srv/oversight
+  passerelle audit show --dir /srv/oversight 42
+  passerelle audit export --dir /srv/oversight --out log.export
+  passerelle-audit verify log.export")]
+pub(crate) struct AuditArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Show the last entries
+    #[command(after_help = "\
+Examples:
+  passerelle audit tail --dir /srv/oversight
+  passerelle audit tail --dir /srv/oversight --last 100 --json
+  passerelle audit tail --dir /srv/oversight --follow
+
+Entries that name other agencies show as `sealed`; an oversight body reads all.")]
+    Tail {
+        #[command(flatten)]
+        place: Place,
+        /// How many
+        #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+        last: u32,
+        /// Stay, and show new entries as they come
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Show one entry whole
+    #[command(after_help = "\
+Examples:
+  passerelle audit show --dir /srv/oversight 42")]
+    Show {
+        #[command(flatten)]
+        place: Place,
+        /// Index of the entry
+        index: u64,
+    },
+    /// Write the log with its proofs to one file that anyone can verify offline
+    #[command(after_help = "\
+Examples:
+  passerelle audit export --dir /srv/oversight --out log.export
+  passerelle-audit verify log.export")]
+    Export {
+        #[command(flatten)]
+        place: Place,
+        /// The file to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Place {
+    /// Directory of the agent
+    #[arg(long, value_name = "D")]
+    dir: PathBuf,
+}
+
+/// How often `tail --follow` asks for new entries.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs the command.
+pub(super) async fn run(global: Global, args: AuditArgs) -> Result<Exit, Failure> {
+    match args.verb {
+        Verb::Tail {
+            place,
+            last,
+            follow,
+        } => tail(global, &place.dir, last, follow).await?,
+        Verb::Show { place, index } => {
+            let page = entries(&place.dir, index, index.saturating_add(1), 0).await?;
+            let line = page.entries.first().ok_or_else(|| {
+                Failure::coded(
+                    ErrorCode::OutOfRange,
+                    Some(format!("the log has {} entries", page.size)),
+                )
+            })?;
+            output::print(global, line, render::audit_entry)?;
+        }
+        Verb::Export { place, out } => {
+            let size_bytes = export(&place.dir, &out).await?;
+            let done = serde_json::json!({ "out": out, "size_bytes": size_bytes });
+            output::print(global, &done, |_| {
+                format!(
+                    "{size_bytes} bytes; check with: passerelle-audit verify {}",
+                    out.display()
+                )
+            })?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn entries(dir: &Path, from: u64, until: u64, last: u32) -> Result<AuditPage, Failure> {
+    let mut node = backend::connect(dir).await?;
+    let request = v1::AuditEntriesRequest { from, until, last };
+    backend::document(node.audit_entries(request).await)
+}
+
+async fn tail(global: Global, dir: &Path, last: u32, follow: bool) -> Result<(), Failure> {
+    let mut page = entries(dir, 0, 0, last).await?;
+    output::print(global, &page, render::audit_page)?;
+    let mut next = page.entries.last().map_or(0, |line| line.index + 1);
+    if !follow {
+        return Ok(());
+    }
+    loop {
+        tokio::select! {
+            _interrupted = tokio::signal::ctrl_c() => return Ok(()),
+            () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
+        }
+        page = entries(dir, next, 0, 0).await?;
+        // A page starts at `from` or is empty; anything else was shown before.
+        page.entries.retain(|line| line.index >= next);
+        for line in &page.entries {
+            output::print(global, line, render::audit_line)?;
+            next = line.index + 1;
+        }
+    }
+}
+
+/// Writes the export beside `out` and renames it, so that `out` is whole or absent.
+async fn export(dir: &Path, out: &Path) -> Result<u64, Failure> {
+    let folder = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut file =
+        tempfile::NamedTempFile::new_in(folder).map_err(|e| Failure::file(folder, &e))?;
+    let mut node = backend::connect(dir).await?;
+    let mut chunks = node
+        .audit_export(v1::AuditExportRequest {})
+        .await?
+        .into_inner();
+    let mut size_bytes = 0_u64;
+    while let Some(chunk) = chunks.message().await? {
+        file.write_all(&chunk.data)
+            .map_err(|e| Failure::file(out, &e))?;
+        size_bytes = size_bytes.saturating_add(chunk.data.len() as u64);
+    }
+    file.as_file()
+        .sync_all()
+        .and_then(|()| file.persist(out).map(drop).map_err(|e| e.error))
+        .map_err(|e| Failure::file(out, &e))?;
+    Ok(size_bytes)
+}

@@ -1,0 +1,207 @@
+//! `passerelle broker`: found a federation, serve it, invite and revoke agencies.
+
+use super::{
+    Global, Tether, backend,
+    failure::{Exit, Failure},
+    output::{self, fields, table},
+};
+use clap::{Args, Subcommand};
+use passerelle_model::{
+    ids::{AgencyId, FederationId},
+    time::Timestamp,
+    vocabulary::Sector,
+};
+use passerelle_proto::views::BrokerStatus;
+use std::{net::SocketAddr, path::PathBuf};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  passerelle broker init --dir /srv/broker --federation estrie
+  passerelle broker serve --dir /srv/broker --listen 0.0.0.0:7443
+  passerelle broker invite --dir /srv/broker police-nord --sector law_enforcement")]
+pub(crate) struct BrokerArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+impl BrokerArgs {
+    /// Whether the command runs until it is told to stop.
+    pub(super) const fn is_service(&self) -> bool {
+        matches!(self.verb, Verb::Serve { .. })
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Make a new federation: keys, certificate authority, the first entries of the log
+    #[command(after_help = "\
+Examples:
+  passerelle broker init --dir /srv/broker --federation estrie")]
+    Init {
+        #[command(flatten)]
+        place: Place,
+        /// Public name: 2 to 40 lower-case letters, digits and inner hyphens
+        #[arg(long, value_name = "NAME")]
+        federation: FederationId,
+    },
+    /// Serve the federation until SIGINT or SIGTERM
+    #[command(after_help = "\
+Examples:
+  passerelle broker serve --dir /srv/broker --listen 0.0.0.0:7443")]
+    Serve {
+        #[command(flatten)]
+        place: Place,
+        /// Address and port for the agents
+        #[arg(long, value_name = "ADDR")]
+        listen: SocketAddr,
+        #[command(flatten)]
+        tether: Tether,
+    },
+    /// Make a one-time invitation for an agency and print it
+    #[command(after_help = "\
+Examples:
+  passerelle broker invite --dir /srv/broker police-nord --sector law_enforcement
+  passerelle broker invite --dir /srv/broker sante-centre --sector health --valid 3600
+
+The invitation is secret until it is used: hand it over on a channel that you trust.")]
+    Invite {
+        #[command(flatten)]
+        place: Place,
+        /// Public name of the agency
+        agency: AgencyId,
+        /// Its sector
+        #[arg(long)]
+        sector: Sector,
+        /// Seconds until the invitation expires
+        #[arg(long, value_name = "SECONDS", default_value_t = 86_400)]
+        valid: u64,
+    },
+    /// Shut an agency out: its certificate, its live connections, its open requests
+    #[command(after_help = "\
+Examples:
+  passerelle broker revoke --dir /srv/broker police-nord")]
+    Revoke {
+        #[command(flatten)]
+        place: Place,
+        /// Public name of the agency
+        agency: AgencyId,
+    },
+    /// Show the log's size, the witnesses and the members
+    #[command(after_help = "\
+Examples:
+  passerelle broker status --dir /srv/broker
+  passerelle broker status --dir /srv/broker --json")]
+    Status {
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Place {
+    /// Directory of the broker
+    #[arg(long, value_name = "D")]
+    dir: PathBuf,
+}
+
+/// Runs the command.
+pub(super) async fn run(global: Global, args: BrokerArgs) -> Result<Exit, Failure> {
+    match args.verb {
+        Verb::Init { place, federation } => {
+            backend::broker_init(&place.dir, &federation)?;
+            let done = serde_json::json!({ "federation": federation, "dir": place.dir });
+            output::print(global, &done, |_| {
+                format!(
+                    "federation `{federation}` is ready; next: passerelle broker serve --dir {} \
+                     --listen ADDR",
+                    place.dir.display()
+                )
+            })?;
+        }
+        Verb::Serve {
+            place,
+            listen,
+            tether,
+        } => {
+            tether.tie()?;
+            backend::broker_serve(&place.dir, listen).await?;
+        }
+        Verb::Invite {
+            place,
+            agency,
+            sector,
+            valid,
+        } => {
+            let invited = backend::broker_invite(&place.dir, &agency, sector, valid).await?;
+            let done = serde_json::json!({
+                "agency": agency,
+                "sector": sector,
+                "token": invited.token,
+                "expires_at": invited.expires_at_ms,
+                "index": invited.index,
+            });
+            let expires = Timestamp(invited.expires_at_ms).to_rfc3339();
+            output::print(global, &done, |_| {
+                format!(
+                    "{}\n\nfor `{agency}` ({sector}), once, until {expires}; the agency types:\n  \
+                     passerelle agent enrol --dir D --broker ADDR --token TOKEN",
+                    invited.token
+                )
+            })?;
+        }
+        Verb::Revoke { place, agency } => {
+            let (index, cut) = backend::broker_revoke(&place.dir, &agency).await?;
+            let done = serde_json::json!({
+                "agency": agency,
+                "index": index,
+                "connections_cut": cut,
+            });
+            output::print(global, &done, |_| {
+                format!("`{agency}` is revoked (log entry {index}); live connections cut: {cut}")
+            })?;
+        }
+        Verb::Status { place } => {
+            let (status, running) = backend::broker_status(&place.dir).await?;
+            output::print(global, &status, |status| status_text(status, running))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn status_text(status: &BrokerStatus, running: bool) -> String {
+    let yes_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    let rows: Vec<[String; 5]> = status
+        .members
+        .iter()
+        .map(|member| {
+            [
+                member.agency.clone(),
+                member.sector.clone(),
+                yes_no(member.active),
+                yes_no(member.connected),
+                member.waiting.to_string(),
+            ]
+        })
+        .collect();
+    let head = fields(&[
+        ("federation", status.federation.clone()),
+        ("runs", yes_no(running)),
+        ("version", status.version.clone()),
+        ("log entries", status.log_size.to_string()),
+        (
+            "published",
+            format!(
+                "{} entries, cosigned by at least {} of {} witnesses",
+                status.published_size, status.quorum, status.witnesses
+            ),
+        ),
+        ("policy bundle", status.bundle.clone()),
+    ]);
+    let members = table(
+        ["agency", "sector", "member", "connected", "waiting"],
+        &rows,
+        "no members yet: passerelle broker invite --dir D AGENCY --sector S",
+    );
+    format!("{head}\n{members}")
+}

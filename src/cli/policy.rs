@@ -1,0 +1,222 @@
+//! `passerelle policy`: check and test a library of rules, and ask what it would decide.
+
+mod what_if;
+
+use super::{
+    Global, Lang,
+    failure::{Exit, Failure},
+    output::{self, fields},
+};
+use clap::{Args, Subcommand};
+use passerelle_model::{pdp::PolicyDecisionPoint as _, vocabulary::Language};
+use passerelle_policies::{CedarPdp, LoadError, Problem, cases, embedded_files};
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  passerelle policy check
+  passerelle policy test
+  passerelle policy explain --requester police --holder health --item diagnosis:coded \\
+    --purpose plan --basis GDPR-6")]
+pub(crate) struct PolicyArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check a library whole: schema, rules, texts in both languages, a test case for each rule
+    #[command(after_help = "\
+Examples:
+  passerelle policy check
+  passerelle policy check --library ./library --json")]
+    Check {
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Run the library's test cases
+    #[command(after_help = "\
+Examples:
+  passerelle policy test
+  passerelle policy test --json")]
+    Test {
+        #[command(flatten)]
+        source: Source,
+    },
+    /// Ask what would be decided, and by which rule, without asking anybody
+    #[command(after_help = what_if::EXAMPLES)]
+    Explain {
+        #[command(flatten)]
+        source: Source,
+        #[command(flatten)]
+        what_if: Box<what_if::WhatIf>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Source {
+    /// Directory with the library's files [default: the embedded library]
+    #[arg(long, value_name = "DIR")]
+    library: Option<PathBuf>,
+}
+
+impl Source {
+    fn files(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let Some(root) = &self.library else {
+            return Ok(embedded_files());
+        };
+        let mut files = BTreeMap::new();
+        read_dir(root, "", &mut files)?;
+        Ok(files)
+    }
+}
+
+/// Reads files by path below `dir`. Two levels deep, as a library is.
+fn read_dir(dir: &Path, prefix: &str, files: &mut BTreeMap<String, String>) -> Result<(), Failure> {
+    for entry in std::fs::read_dir(dir).map_err(|e| Failure::file(dir, &e))? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let name = format!("{prefix}{name}");
+        if path.is_dir() && prefix.is_empty() {
+            read_dir(&path, &format!("{name}/"), files)?;
+        } else {
+            let text = std::fs::read_to_string(&path).map_err(|e| Failure::file(&path, &e))?;
+            files.insert(name, text);
+        }
+    }
+    Ok(())
+}
+
+/// Runs the command.
+pub(super) fn run(global: Global, args: PolicyArgs) -> Result<Exit, Failure> {
+    match args.verb {
+        Verb::Check { source } => check(global, &source.files()?),
+        Verb::Test { source } => test(global, &source.files()?),
+        Verb::Explain { source, what_if } => {
+            let pdp = CedarPdp::load_dir(&source.files()?).map_err(load_failure)?;
+            explain(global, &pdp, &what_if)
+        }
+    }
+}
+
+fn load_failure(error: LoadError) -> Failure {
+    Failure::failed(error.to_string()).with_hint("`passerelle policy check` lists all problems")
+}
+
+fn check(global: Global, files: &BTreeMap<String, String>) -> Result<Exit, Failure> {
+    let problems = match cases::check(files) {
+        Ok(summary) => {
+            let done = serde_json::json!({
+                "digest": summary.digest,
+                "permits": summary.permits,
+                "forbids": summary.forbids,
+                "texts": summary.texts,
+                "cases": summary.cases,
+                "problems": [],
+            });
+            output::print(global, &done, |_| {
+                fields(&[
+                    ("bundle", summary.digest.to_hex()),
+                    (
+                        "rules",
+                        format!("{} permit, {} forbid", summary.permits, summary.forbids),
+                    ),
+                    ("texts", format!("{} in en and fr", summary.texts)),
+                    ("test cases", format!("{} pass", summary.cases)),
+                ])
+            })?;
+            return Ok(Exit::Done);
+        }
+        Err(problems) => problems,
+    };
+    print_problems(global, &problems)
+}
+
+fn print_problems(global: Global, problems: &[Problem]) -> Result<Exit, Failure> {
+    let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    let done = serde_json::json!({ "problems": texts });
+    output::print(global, &done, |_| texts.join("\n"))?;
+    Ok(Exit::Refused)
+}
+
+fn test(global: Global, files: &BTreeMap<String, String>) -> Result<Exit, Failure> {
+    let results = match cases::run_cases(files) {
+        Ok(results) => results,
+        Err(problems) => return print_problems(global, &problems),
+    };
+    let failed = results.iter().filter(|result| !result.passed()).count();
+    let list: Vec<_> = results
+        .iter()
+        .map(|result| {
+            serde_json::json!({
+                "file": result.file,
+                "name": result.name,
+                "passed": result.passed(),
+                "ruling": result.ruling,
+                "failures": result.failures,
+            })
+        })
+        .collect();
+    output::print(global, &list, |_| {
+        let mut out = String::new();
+        for result in &results {
+            let mark = if result.passed() { "ok    " } else { "FAILED" };
+            // Writing to a string can't fail.
+            let _infallible = writeln!(out, "{mark}  {}: {}", result.file, result.name);
+            for failure in &result.failures {
+                let _infallible = writeln!(out, "          {failure}");
+            }
+        }
+        let _infallible = writeln!(out, "\n{} cases, {failed} failed", results.len());
+        out
+    })?;
+    Ok(if failed == 0 {
+        Exit::Done
+    } else {
+        Exit::Refused
+    })
+}
+
+fn explain(global: Global, pdp: &CedarPdp, what_if: &what_if::WhatIf) -> Result<Exit, Failure> {
+    let matter = what_if.matter()?;
+    let ruling = pdp.rule(&matter);
+    let language = match global.lang() {
+        Lang::En => Language::English,
+        Lang::Fr => Language::French,
+    };
+    let words = pdp.library().explain(&ruling, language);
+    let done = serde_json::json!({
+        "category": matter.item.category,
+        "level": matter.item.level,
+        "ruling": ruling,
+        "explained": words,
+        "bundle": pdp.bundle(),
+    });
+    output::print(global, &done, |_| {
+        let mut out = format!(
+            "{} asks {} for {}:{}, purpose {}, basis {}\n\n",
+            matter.requester.sector(),
+            matter.holder.sector(),
+            matter.item.category,
+            matter.item.level,
+            matter.purpose,
+            matter.basis
+        );
+        for sentence in &words {
+            let _infallible = writeln!(out, "{sentence}");
+        }
+        out
+    })?;
+    Ok(match ruling.effect {
+        passerelle_model::pdp::Effect::Deny => Exit::Refused,
+        passerelle_model::pdp::Effect::Permit | passerelle_model::pdp::Effect::Review => Exit::Done,
+    })
+}
