@@ -1,6 +1,60 @@
 //! A token bucket: a sustained rate, and how much may come at once.
 
-use passerelle_model::time::Timestamp;
+use crate::home::RateLimits;
+use passerelle_model::{ids::AgencyId, time::Timestamp};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+/// What each agency may still send. Kept by agency, not by stream: reconnecting gives no fresh
+/// allowance. Holds at most one line for each agency that ever connected.
+pub struct Allowances {
+    limits: RateLimits,
+    by_agency: Mutex<HashMap<AgencyId, Allowance>>,
+}
+
+struct Allowance {
+    statements: Bucket,
+    evaluations: Bucket,
+}
+
+impl Allowances {
+    /// Full ones for everybody.
+    pub fn new(limits: RateLimits) -> Self {
+        Self {
+            limits,
+            by_agency: Mutex::default(),
+        }
+    }
+
+    fn by_agency(&self) -> MutexGuard<'_, HashMap<AgencyId, Allowance>> {
+        // A bucket is whole between any two statements.
+        self.by_agency
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, agency: &AgencyId, now: Timestamp, of: impl Fn(&mut Allowance) -> bool) -> bool {
+        let limits = self.limits;
+        let mut all = self.by_agency();
+        let allowance = all.entry(agency.clone()).or_insert_with(|| Allowance {
+            statements: Bucket::new(limits.statements_per_s, limits.statements_burst, now),
+            evaluations: Bucket::new(limits.evaluations_per_s, limits.evaluations_burst, now),
+        });
+        of(allowance)
+    }
+
+    /// Takes one statement of `agency`.
+    pub fn statement(&self, agency: &AgencyId, now: Timestamp) -> bool {
+        self.take(agency, now, |a| a.statements.take(1, now))
+    }
+
+    /// Takes evaluations of `agency`, all or none.
+    pub fn evaluations(&self, agency: &AgencyId, count: u64, now: Timestamp) -> bool {
+        self.take(agency, now, |a| a.evaluations.take(count, now))
+    }
+}
 
 /// A bucket. Time is a parameter; one that goes backwards adds nothing.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ use crate::{
     home::Home,
     ledger::Ledger,
     notices::Notices,
+    rate::Allowances,
     sequencer::{self, Running},
     services::{
         AdminService, Broker, EnrolmentService, ExchangeService, LogReadService, Sessions, Shared,
@@ -21,7 +22,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
+use tonic::{Request, service::interceptor::InterceptedService, transport::Server};
 
 /// How often due requests are ended.
 const TICK: Duration = Duration::from_secs(1);
@@ -73,7 +74,7 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
         witnesses: Witnesses::new(federation.clone(), home.checkpoint.clone(), view.clone())?,
         notices: Notices::new(view, home.permit.clone()),
         keys,
-        limits: home.config.limits,
+        allowances: Allowances::new(home.config.limits),
         oprf: home.oprf,
         connections: Connections::new(revoked.clone()),
         sessions: Sessions::default(),
@@ -177,6 +178,11 @@ async fn serve_agencies(
         .register_encoded_file_descriptor_set(FILE_DESCRIPTORS)
         .build_v1()
         .map_err(|e| BrokerError::Bundle(e.to_string()))?;
+    // For members' developers. Without a certificate there is enrolment and health, nothing else.
+    let members = broker.clone();
+    let reflection = InterceptedService::new(reflection, move |request: Request<()>| {
+        members.member(&request).map(|_| request)
+    });
     let exchange = v1::exchange_server::ExchangeServer::new(ExchangeService(broker.clone()))
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);

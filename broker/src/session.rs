@@ -4,9 +4,7 @@
 //! and notices as they become due. They share a bounded channel to the wire: a slow agent slows
 //! itself, nobody else.
 
-use crate::{
-    clock, error::BrokerError, notices::Notices, rate::Bucket, sequencer, services::Broker,
-};
+use crate::{clock, error::BrokerError, notices::Notices, sequencer, services::Broker};
 use passerelle_audit::dsse;
 use passerelle_model::{
     decide::{Command, Reply},
@@ -197,14 +195,15 @@ impl Session {
     }
 
     async fn read(&self, mut inbound: Streaming<v1::AgentFrame>) -> Result<(), End> {
-        let limits = self.broker.limits;
-        let now = clock::now();
-        let mut statements = Bucket::new(limits.statements_per_s, limits.statements_burst, now);
-        let mut evaluations = Bucket::new(limits.evaluations_per_s, limits.evaluations_burst, now);
+        let allowances = &self.broker.allowances;
         loop {
             let frame = match inbound.message().await {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ok(()),
+                // The decoder's word for a message over the limit.
+                Err(status) if status.code() == tonic::Code::OutOfRange => {
+                    return Err(ErrorCode::TooLarge.into());
+                }
                 Err(status) => {
                     tracing::debug!(agency = %self.agency, code = ?status.code(), "stream ended");
                     return Ok(());
@@ -213,7 +212,7 @@ impl Session {
             let now = clock::now();
             match frame.frame.ok_or(ErrorCode::Malformed)? {
                 FromAgent::Hello(_) => return Err(ErrorCode::Malformed.into()),
-                FromAgent::Submit(submit) if statements.take(1, now) => {
+                FromAgent::Submit(submit) if allowances.statement(&self.agency, now) => {
                     self.submit(submit).await?;
                 }
                 FromAgent::Submit(submit) => {
@@ -222,7 +221,7 @@ impl Session {
                 }
                 FromAgent::Evaluate(evaluate) => {
                     let count = evaluate.blinded.len() as u64;
-                    let allowed = evaluations.take(count.max(1), now);
+                    let allowed = allowances.evaluations(&self.agency, count.max(1), now);
                     self.evaluate(evaluate, allowed).await?;
                 }
                 FromAgent::Cosigned(cosigned) => self.cosigned(&cosigned),

@@ -41,12 +41,16 @@ pub struct Cosigned {
 struct Round {
     signed: SignedCheckpoint,
     cosigners: Vec<AgencyId>,
+    /// The quorum of those who were members in the last entry that it covers.
+    needed: usize,
     has_quorum: bool,
 }
 
 #[derive(Default)]
 struct State {
     members: BTreeMap<AgencyId, VerifierKey>,
+    /// Index after the last membership entry that `members` follows from.
+    next_member: u64,
     rounds: VecDeque<Round>,
     published: Option<Cosigned>,
     /// The newest checkpoint with a quorum that each agency has itself cosigned.
@@ -101,9 +105,16 @@ impl Witnesses {
         self.tell.subscribe()
     }
 
-    /// Reads the members again, and counts the running rounds by them.
+    /// Reads the members again. A round that has no quorum yet is given up: what counts for a
+    /// checkpoint is who was a member in the last entry that it covers, so the change needs a
+    /// checkpoint that covers it.
     pub fn reload_members(&self) -> Result<(), BrokerError> {
-        let agencies = state::agencies(self.view.projection.as_ref())?;
+        let projection = self.view.projection.as_ref();
+        // In this order: a change between the two reads is seen again, never missed.
+        let last = state::membership(projection, 0, usize::MAX)?
+            .last()
+            .copied();
+        let agencies = state::agencies(projection)?;
         let mut members = BTreeMap::new();
         for agency in agencies.into_iter().filter(|a| a.active) {
             let name = witness_name(&self.federation, &agency.agency);
@@ -112,14 +123,12 @@ impl Witnesses {
         }
         let mut state = self.state();
         state.members = members;
-        let State {
-            members, rounds, ..
-        } = &mut *state;
-        for round in rounds {
-            round.cosigners.retain(|a| members.contains_key(a));
+        state.next_member = last.map_or(0, |index| index.saturating_add(1));
+        if state.rounds.back().is_some_and(|r| !r.has_quorum) {
+            state.rounds.pop_back();
         }
         drop(state);
-        self.settle();
+        self.poke();
         Ok(())
     }
 
@@ -133,6 +142,14 @@ impl Witnesses {
             let tree = self.view.tree();
             (tree.size(), tree.root())
         };
+        // A batch is between the two, or has changed the members since they were read: the
+        // progress that it reports brings us here again.
+        let projection = self.view.projection.as_ref();
+        if projection.watermark() != size
+            || !state::membership(projection, state.next_member, 1)?.is_empty()
+        {
+            return Ok(());
+        }
         let newest = state
             .rounds
             .back()
@@ -142,9 +159,11 @@ impl Witnesses {
         }
         let origin = self.signer.verifier_key().name();
         let signed = Checkpoint::new(origin, size, root)?.sign(&self.signer)?;
+        let needed = quorum(state.members.len());
         state.rounds.push_back(Round {
             signed,
             cosigners: Vec::new(),
+            needed,
             has_quorum: false,
         });
         if state.rounds.len() > REMEMBERED_ROUNDS {
@@ -211,15 +230,13 @@ impl Witnesses {
     fn settle(&self) {
         let mut state = self.state();
         let State {
-            members,
             rounds,
             published,
             own,
             ..
         } = &mut *state;
-        let needed = quorum(members.len());
         for round in rounds {
-            round.has_quorum |= round.cosigners.len() >= needed;
+            round.has_quorum |= round.cosigners.len() >= round.needed;
             if !round.has_quorum {
                 continue;
             }

@@ -242,3 +242,30 @@ fn an_old_copy_signs_nothing_once_no_quorum_is_left_without_the_doubters() {
         "a checkpoint was signed"
     );
 }
+
+#[test]
+fn a_change_of_members_gives_up_the_round_that_does_not_cover_it() {
+    let mut world = World::new(4);
+    world.witnesses.start_round().unwrap();
+    let before = world.cosign(0).unwrap();
+    world.cosign(1).unwrap();
+    // Two of four are gone for good: without them there is no quorum, until one is shut out.
+    let gone = world.parties[3].agency.clone();
+    world.run(&Command::Revoke {
+        agency: gone.clone(),
+    });
+    world.witnesses.start_round().unwrap();
+    assert_eq!(world.published(), 0);
+    world.witnesses.reload_members().unwrap();
+    world.witnesses.start_round().unwrap();
+    for n in 0..3 {
+        assert_eq!(
+            world.cosign(n).unwrap(),
+            before + 1,
+            "the round covers the revocation"
+        );
+    }
+    assert_eq!(world.published(), before + 1);
+    let late = world.witnesses.cosigned(&gone, before + 1, "x");
+    assert!(late.is_err(), "a former member counts no more");
+}

@@ -155,7 +155,8 @@ fn keys(report: &Report) -> String {
         text.push_str(&format!("witness  {}  ({state})\n", witness.key));
     }
     text.push_str(
-        "compare these keys with the agencies' own (by telephone, on paper) before you trust them\n",
+        "compare these keys with the agencies' own, by telephone or on paper, before you trust \
+         them\n",
     );
     text
 }

@@ -8,7 +8,7 @@
 //! what it rests on, not made again), whether what agencies say is true.
 //!
 //! Rows are read in chunks. Each chunk is parsed on several threads, then taken in order into the
-//! [`ledger`], which decides with which key each statement must be signed; then its signatures
+//! `ledger`, which decides with which key each statement must be signed; then its signatures
 //! are checked on several threads. The first fault is that of the lowest index.
 
 mod exchange;

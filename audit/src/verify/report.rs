@@ -201,6 +201,13 @@ impl fmt::Display for Report {
                 "cosigned by {} of the {} witnesses {whose} ({} needed)",
                 set.found, set.witnesses, set.needed
             )?;
+            if set.found < set.needed {
+                // Only possible where entries that are not readable may hold other witnesses.
+                writeln!(
+                    f,
+                    "  NOT ENOUGH as far as can be read: others may be shown another log"
+                )?;
+            }
         }
         writeln!(f, "root over all rows equals the checkpoint's: yes")?;
         writeln!(f, "checked:")?;

@@ -30,9 +30,16 @@ fn a_good_log_exits_with_0_and_says_what_was_checked() {
     let path = written(dir.path(), file());
     let output = run(&["verify", &path]);
     assert_eq!(output.status.code(), Some(0));
-    assert!(text(&output).contains("statement signatures"), "{}", text(&output));
+    assert!(
+        text(&output).contains("statement signatures"),
+        "{}",
+        text(&output)
+    );
     assert!(text(&output).ends_with("verified: no fault\n"));
-    assert!(output.stderr.is_empty(), "no progress unless it is a terminal");
+    assert!(
+        output.stderr.is_empty(),
+        "no progress unless it is a terminal"
+    );
 
     let output = run(&["verify", "--json", &path]);
     let value: serde_json::Value = serde_json::from_str(&text(&output)).unwrap();
@@ -53,7 +60,15 @@ fn keys_prints_what_verify_takes() {
         .collect();
     assert_eq!(keys[0], log_signer().verifier_key().to_string());
     assert!(keys.contains(&cosigner(3).verifier_key().to_string()));
-    let arguments = ["verify", &path, "--log-key", &keys[0], "--witness", &keys[1], "--witness"];
+    let arguments = [
+        "verify",
+        &path,
+        "--log-key",
+        &keys[0],
+        "--witness",
+        &keys[1],
+        "--witness",
+    ];
     let output = run(&[&arguments[..], &[&keys[2]]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert!(text(&output).contains("the key that you gave"));
@@ -68,7 +83,11 @@ fn a_fault_exits_with_1_and_names_the_index() {
     for command in ["verify", "keys"] {
         let output = run(&[command, &path]);
         assert_eq!(output.status.code(), Some(1));
-        assert!(text(&output).starts_with("first fault at index 11 (order)"), "{}", text(&output));
+        assert!(
+            text(&output).starts_with("first fault at index 11 (order)"),
+            "{}",
+            text(&output)
+        );
         assert!(text(&output).contains("what it means: "));
     }
     let output = run(&["verify", &path, "--json"]);
@@ -81,7 +100,12 @@ fn a_fault_exits_with_1_and_names_the_index() {
     let stranger = passerelle_audit::keys::SigningKey::from_seed(&[9; 32]);
     let stranger = passerelle_audit::note::Signer::new("other.example/log", stranger).unwrap();
     let path = written(dir.path(), file());
-    let output = run(&["verify", &path, "--log-key", &stranger.verifier_key().to_string()]);
+    let output = run(&[
+        "verify",
+        &path,
+        "--log-key",
+        &stranger.verifier_key().to_string(),
+    ]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("(other_log_key)"));
 }

@@ -1,11 +1,9 @@
 //! Honest logs pass, and stay without fault whatever part of them may not be read.
 
 use crate::{
+    file::{Row, check, checkpoint, export, export_rows, rows, write},
     story::{file, story},
-    world::{
-        Row, World, agency, check, checkpoint, cosigner, export, export_rows, log_signer, opening,
-        request_id, rows, write,
-    },
+    world::{World, agency, cosigner, log_signer, opening, request_id},
 };
 use passerelle_audit::verify::{FaultCode, Options, Trust, verify};
 use passerelle_model::{
@@ -23,11 +21,24 @@ fn an_honest_log_verifies_and_the_report_counts_what_was_checked() {
     assert_eq!(report.warnings, []);
     assert_eq!(report.log_key_trust, Trust::FromExport);
     let types = [
-        "founded", "invited", "enrolled", "revoked", "said", "refused", "decided", "offered",
-        "stopped", "recalled", "expired", "handles_evaluated",
+        "founded",
+        "invited",
+        "enrolled",
+        "revoked",
+        "said",
+        "refused",
+        "decided",
+        "offered",
+        "stopped",
+        "recalled",
+        "expired",
+        "handles_evaluated",
     ];
     for kind in types {
-        assert!(report.entries.get(kind).is_some_and(|n| *n > 0), "no `{kind}` in the story");
+        assert!(
+            report.entries.get(kind).is_some_and(|n| *n > 0),
+            "no `{kind}` in the story"
+        );
     }
     let statements = report.statements.values().sum::<u64>();
     assert_eq!(report.entries["said"], statements);
@@ -35,7 +46,9 @@ fn an_honest_log_verifies_and_the_report_counts_what_was_checked() {
     assert_eq!(report.statements.len(), 10, "{:?}", report.statements);
     assert_eq!(report.entries.values().sum::<u64>(), report.size);
     assert!(report.checks["openings"] > 0);
-    let [own] = &report.cosignatures[..] else { panic!("one set of witnesses") };
+    let [own] = &report.cosignatures[..] else {
+        panic!("one set of witnesses")
+    };
     assert_eq!((own.witnesses, own.needed, own.found), (4, 3, 4));
     let text = report.to_string();
     assert!(text.contains("consistency but not whose log"), "{text}");
@@ -43,7 +56,16 @@ fn an_honest_log_verifies_and_the_report_counts_what_was_checked() {
 
 #[test]
 fn the_number_of_threads_changes_nothing() {
-    let with = |threads| verify(file(), &Options { threads, ..Options::default() }).unwrap();
+    let with = |threads| {
+        verify(
+            file(),
+            &Options {
+                threads,
+                ..Options::default()
+            },
+        )
+        .unwrap()
+    };
     let one = with(0);
     for threads in [1, 2, 3, 1000] {
         assert_eq!(with(threads), one);
@@ -68,15 +90,28 @@ fn keys_from_outside_say_whose_log_it_is() {
         passerelle_audit::keys::SigningKey::from_seed(&[77; 32]),
     );
     options.log_key = Some(stranger.unwrap().verifier_key().clone());
-    assert_eq!(verify(file(), &options).unwrap_err().code, FaultCode::OtherLogKey);
+    assert_eq!(
+        verify(file(), &options).unwrap_err().code,
+        FaultCode::OtherLogKey
+    );
     options.log_key = None;
     let rows = rows(&story().records);
     let log = log_signer();
-    let three = write(&rows, checkpoint(&rows, &log, &[1, 2, 3]), log.verifier_key());
+    let three = write(
+        &rows,
+        checkpoint(&rows, &log, &[1, 2, 3]),
+        log.verifier_key(),
+    );
     assert!(check(&three).is_ok());
-    assert_eq!(verify(&three[..], &options).unwrap_err().code, FaultCode::Quorum);
+    assert_eq!(
+        verify(&three[..], &options).unwrap_err().code,
+        FaultCode::Quorum
+    );
     options.witnesses = vec![log.verifier_key().clone()];
-    assert_eq!(verify(&three[..], &options).unwrap_err().code, FaultCode::Key);
+    assert_eq!(
+        verify(&three[..], &options).unwrap_err().code,
+        FaultCode::Key
+    );
 }
 
 #[test]
@@ -101,7 +136,9 @@ fn authorised_openings_of_every_field_are_checked() {
             }
         };
         let row = rows.iter_mut().find(of_statement);
-        row.unwrap_or_else(|| panic!("no {kind} with {field:?}")).openings.push(opening(field, n));
+        row.unwrap_or_else(|| panic!("no {kind} with {field:?}"))
+            .openings
+            .push(opening(field, n));
     }
     let all = check(&export_rows(&rows)).unwrap().checks["openings"];
     assert_eq!(all, check(file()).unwrap().checks["openings"] + 4);
@@ -196,11 +233,17 @@ fn carry_out(world: &mut World, op: &Op) {
             world.withdraw(*n, scope);
         }
         Op::Ask(n, person, from, mentor) => {
-            let category = if *mentor { Category::Mentor } else { Category::InService };
+            let category = if *mentor {
+                Category::Mentor
+            } else {
+                Category::InService
+            };
             world.ask(*n, *person, *from, category);
         }
         Op::Offer(n) => {
-            world.run(&Command::Offer { request: request_id(*n) });
+            world.run(&Command::Offer {
+                request: request_id(*n),
+            });
         }
         Op::Answer(n, by) => {
             world.answer(*n, *by);
@@ -209,7 +252,11 @@ fn carry_out(world: &mut World, op: &Op) {
             world.renew(*n, *by);
         }
         Op::Receive(n, from, kind) => {
-            let kinds = [ReceiptKind::Delivered, ReceiptKind::Viewed, ReceiptKind::Erased];
+            let kinds = [
+                ReceiptKind::Delivered,
+                ReceiptKind::Viewed,
+                ReceiptKind::Erased,
+            ];
             world.receive(*n, *from, kinds[usize::from(*kind)]);
         }
         Op::Revoke(n) => {

@@ -7,9 +7,15 @@ mod binary;
 #[cfg(test)]
 mod damaged;
 #[cfg(test)]
+mod dishonest;
+#[cfg(test)]
+mod dishonest_members;
+#[cfg(test)]
+mod file;
+#[cfg(test)]
 mod honest;
 #[cfg(test)]
-mod dishonest;
+mod large;
 #[cfg(test)]
 mod story;
 #[cfg(test)]

@@ -1,14 +1,16 @@
 //! One log in which everything happens that can happen, and where.
 
-use crate::world::{World, agency, case_id, export, request_id};
+use crate::{
+    file::export,
+    world::{World, agency, case_id, request_id},
+};
 use passerelle_model::{
     bytes::Digest,
     canonical,
     decide::{Command, Reply},
     error::ErrorCode,
     statement::{
-        AgreementSignature, Body, CaseAdvance, CaseOpening, ReceiptKind, Reliance,
-        WithdrawalScope,
+        AgreementSignature, Body, CaseAdvance, CaseOpening, ReceiptKind, Reliance, WithdrawalScope,
     },
     vocabulary::{Category, Profile, Stage, Threshold},
 };
@@ -29,7 +31,10 @@ pub(crate) fn story() -> World {
     done(world.consent(4, 4, 0));
     done(world.ask(6, 4, 0, Category::InService));
     done(world.offer(6));
-    done(world.run(&Command::CountEvaluations { agency: agency(1), count: 3 }));
+    done(world.run(&Command::CountEvaluations {
+        agency: agency(1),
+        count: 3,
+    }));
     done(world.run(&Command::Revoke { agency: agency(1) }));
     world.enrol(1);
     world
@@ -40,7 +45,13 @@ fn exchange_on_consent(world: &mut World) {
     done(world.ask(1, 1, 0, Category::InService));
     done(world.offer(1));
     let refused = world.answer(1, 2);
-    assert!(matches!(refused, Reply::Refused { code: ErrorCode::NotAParty, .. }));
+    assert!(matches!(
+        refused,
+        Reply::Refused {
+            code: ErrorCode::NotAParty,
+            ..
+        }
+    ));
     done(world.answer(1, 1));
     done(world.receive(1, 0, ReceiptKind::Delivered));
     done(world.receive(1, 0, ReceiptKind::Viewed));
@@ -64,7 +75,10 @@ fn exchange_on_agreement(world: &mut World) {
     let agreement = terms.agreement.clone();
     let digest = canonical::digest(&terms).unwrap();
     done(world.say(0, Body::Agreement(Box::new(terms)), Vec::new(), &[]));
-    let signature = AgreementSignature { agreement: agreement.clone(), terms: digest };
+    let signature = AgreementSignature {
+        agreement: agreement.clone(),
+        terms: digest,
+    };
     done(world.say(1, Body::AgreementSignature(signature), Vec::new(), &[]));
     let reliance = Some(Reliance::Agreement(agreement));
     done(world.ask_relying(5, 5, 0, Category::AppointmentStatus, reliance));

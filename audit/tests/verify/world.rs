@@ -1,18 +1,8 @@
 //! A log made by the real state machine, with real signatures, checkpoint and cosignatures.
 
-use passerelle_audit::{
-    checkpoint::Checkpoint,
-    cosignature::{self, Cosigner},
-    dsse,
-    export::{ExportHeader, ExportRow, write_header, write_row},
-    keys::SigningKey,
-    merkle::{Tree, leaf_hash},
-    note::{Signer, VerifierKey},
-    verify::{Fault, Options, Report, verify},
-    witness,
-};
+use passerelle_audit::{cosignature::Cosigner, dsse, keys::SigningKey, note::Signer};
 use passerelle_model::{
-    bytes::{Bytes, Commitment, Digest, Handle, Nonce, PublicKey},
+    bytes::{Bytes, Digest, Handle, Nonce, PublicKey},
     canonical,
     commitment::{Field, Opening},
     decide::{Command, Inputs, Reply, decide},
@@ -35,8 +25,12 @@ use passerelle_model::{
 };
 use std::collections::BTreeMap;
 
-pub(crate) const AGENCIES: [&str; 4] =
-    ["police-nord", "sante-centre", "maison-commune", "surveillance"];
+pub(crate) const AGENCIES: [&str; 4] = [
+    "police-nord",
+    "sante-centre",
+    "maison-commune",
+    "surveillance",
+];
 const ORIGIN: &str = "essai.example/log";
 const CONTEXT: &[u8] = b"sealed context";
 const SEALED: &[u8] = b"sealed answer";
@@ -82,8 +76,12 @@ pub(crate) fn cosigner(n: u8) -> Cosigner {
 }
 
 pub(crate) fn agency_keys(n: u8) -> AgencyKeys {
-    let sectors =
-        [Sector::LawEnforcement, Sector::Health, Sector::Community, Sector::Oversight];
+    let sectors = [
+        Sector::LawEnforcement,
+        Sector::Health,
+        Sector::Community,
+        Sector::Oversight,
+    ];
     AgencyKeys {
         sector: sectors[usize::from(n)],
         signing: signing_key(n).public_key(),
@@ -132,7 +130,9 @@ impl PolicyDecisionPoint for TestPdp {
         }
         let agreement = matter.agreements.iter().find(|a| {
             let line = |l: &AgreementLine| {
-                l.from == *from && l.to == *to && l.category == category
+                l.from == *from
+                    && l.to == *to
+                    && l.category == category
                     && l.level >= matter.item.level
             };
             a.is_in_force(matter.at)
@@ -204,7 +204,12 @@ impl World {
         };
         self.run(&invite);
         let certificate = format!("{n:02x}");
-        let reply = self.run(&Command::Enrol { agency: agency(n), token, keys, certificate });
+        let reply = self.run(&Command::Enrol {
+            agency: agency(n),
+            token,
+            keys,
+            certificate,
+        });
         assert!(matches!(reply, Reply::Done { .. }));
     }
 
@@ -213,7 +218,12 @@ impl World {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&self.seed.to_be_bytes());
         let next_index = self.records.len() as u64;
-        let inputs = Inputs { now: self.now, seed, next_index, pdp: &TestPdp };
+        let inputs = Inputs {
+            now: self.now,
+            seed,
+            next_index,
+            pdp: &TestPdp,
+        };
         let mut overlay = Overlay::new(&self.store);
         let decided = decide(&mut overlay, command, &inputs).unwrap();
         let writes = overlay.into_writes();
@@ -232,12 +242,17 @@ impl World {
         // No two statements are alike by accident.
         self.now = self.now.plus_s(1);
         let envelope = envelope(from, from, self.now, body);
-        let payloads: BTreeMap<_, _> =
-            payloads.iter().map(|(k, v)| ((*k).to_owned(), Bytes(v.to_vec()))).collect();
+        let payloads: BTreeMap<_, _> = payloads
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), Bytes(v.to_vec())))
+            .collect();
         let key = signing_key(from).public_key();
         let check = |bytes: &[u8], signature: &_| {
             // The model's encoding and that of this crate must be one.
-            assert_eq!(bytes, dsse::pre_authentication_encoding(PAYLOAD_TYPE, &envelope.payload.0));
+            assert_eq!(
+                bytes,
+                dsse::pre_authentication_encoding(PAYLOAD_TYPE, &envelope.payload.0)
+            );
             dsse::verify(&key, PAYLOAD_TYPE, &envelope.payload.0, signature)
         };
         let verified = envelope
@@ -272,7 +287,12 @@ impl World {
 
     pub(crate) fn withdraw(&mut self, n: u8, scope: WithdrawalScope) -> Reply {
         let consent = consent_id(n);
-        self.say(1, Body::Withdrawal(Withdrawal { consent, scope }), Vec::new(), &[])
+        self.say(
+            1,
+            Body::Withdrawal(Withdrawal { consent, scope }),
+            Vec::new(),
+            &[],
+        )
     }
 
     pub(crate) fn ask(&mut self, n: u8, person: u8, from: u8, category: Category) -> Reply {
@@ -291,7 +311,10 @@ impl World {
         let request = Request {
             request: request_id(n),
             holder: agency((from + 1) % 3),
-            items: vec![Item { category, level: Level::Known }],
+            items: vec![Item {
+                category,
+                level: Level::Known,
+            }],
             purpose: Purpose::Plan,
             basis: LegalBasis::Consent,
             reliance,
@@ -311,7 +334,9 @@ impl World {
     }
 
     pub(crate) fn offer(&mut self, n: u8) -> Reply {
-        self.run(&Command::Offer { request: request_id(n) })
+        self.run(&Command::Offer {
+            request: request_id(n),
+        })
     }
 
     pub(crate) fn row(&self, n: u8) -> Option<RequestRow> {
@@ -343,12 +368,20 @@ impl World {
 
     pub(crate) fn renew(&mut self, n: u8, by: u8) -> Reply {
         let (request, permit) = (request_id(n), self.permit(n));
-        self.say(by, Body::Renewal(Renewal { request, permit }), Vec::new(), &[])
+        self.say(
+            by,
+            Body::Renewal(Renewal { request, permit }),
+            Vec::new(),
+            &[],
+        )
     }
 
     /// Health discloses to the police whether somebody is in service.
     pub(crate) fn agreement_terms(&self, n: u8) -> AgreementTerms {
-        let party = |n| AgreementParty { agency: agency(n), basis: LegalBasis::Consent };
+        let party = |n| AgreementParty {
+            agency: agency(n),
+            basis: LegalBasis::Consent,
+        };
         AgreementTerms {
             agreement: agreement_id(n),
             parties: vec![party(0), party(1)],
@@ -369,92 +402,41 @@ impl World {
 
 pub(crate) fn receipt(n: u8, kind: ReceiptKind) -> Body {
     let (request, sealed) = (request_id(n), Digest::of(SEALED));
-    Body::Receipt(Receipt { request, kind, sealed })
+    Body::Receipt(Receipt {
+        request,
+        kind,
+        sealed,
+    })
 }
 
 /// A statement in the name of one agency, signed by the key of another, or the same.
 pub(crate) fn envelope(name: u8, key: u8, at: Timestamp, body: Body) -> Envelope {
     let (federation, agency) = (federation(), agency(name));
-    let statement = Statement { version: VERSION, federation, agency, at, body };
+    let statement = Statement {
+        version: VERSION,
+        federation,
+        agency,
+        at,
+        body,
+    };
     sign(key, &statement)
 }
 
 pub(crate) fn sign(key: u8, statement: &Statement) -> Envelope {
     let payload = canonical::to_vec(statement).unwrap();
     let signature = dsse::sign(&signing_key(key), PAYLOAD_TYPE, &payload);
-    Envelope { payload: Bytes(payload), signature }
-}
-
-/// An entry of the log to be exported, as raw as it gets.
-#[derive(Clone)]
-pub(crate) struct Row {
-    pub(crate) entry: Vec<u8>,
-    pub(crate) openings: Vec<Opening>,
-    pub(crate) hidden: bool,
-}
-
-pub(crate) fn rows(records: &[Record]) -> Vec<Row> {
-    let row = |record: &Record| Row {
-        entry: record.entry.to_bytes().unwrap(),
-        openings: record.sidecar.openings.clone(),
-        hidden: false,
-    };
-    records.iter().map(row).collect()
-}
-
-/// The checkpoint note over these rows, cosigned by these members.
-pub(crate) fn checkpoint(rows: &[Row], log: &Signer, witnesses: &[u8]) -> String {
-    let tree: Tree = rows.iter().map(|row| leaf_hash(&row.entry)).collect();
-    let checkpoint = Checkpoint::new(log.verifier_key().name(), tree.size(), tree.root()).unwrap();
-    let mut signed = checkpoint.sign(log).unwrap();
-    let note = signed.note().to_string();
-    for n in witnesses {
-        let state = witness::WitnessState::default();
-        let accepted = witness::consider(&state, log.verifier_key(), 0, &[], &note).unwrap();
-        let line = cosigner(*n).cosign(&accepted, 1_800_000_000).unwrap();
-        cosignature::add(&mut signed, cosigner(*n).verifier_key(), line).unwrap();
+    Envelope {
+        payload: Bytes(payload),
+        signature,
     }
-    signed.note().to_string()
-}
-
-pub(crate) fn write(rows: &[Row], checkpoint: String, key: &VerifierKey) -> Vec<u8> {
-    let mut out = Vec::new();
-    let header = ExportHeader::new(checkpoint, key.to_string(), federation());
-    write_header(&mut out, &header).unwrap();
-    for (index, row) in rows.iter().enumerate() {
-        let index = index as u64;
-        let row = if row.hidden {
-            ExportRow::Hidden { index, leaf_hash: leaf_hash(&row.entry) }
-        } else {
-            let (entry, openings) = (row.entry.clone(), row.openings.clone());
-            ExportRow::Entry { index, entry, openings }
-        };
-        write_row(&mut out, &row).unwrap();
-    }
-    out
-}
-
-/// Hashed, signed and cosigned consistently, whatever the rows say.
-pub(crate) fn export_rows(rows: &[Row]) -> Vec<u8> {
-    let log = log_signer();
-    write(rows, checkpoint(rows, &log, &[0, 1, 2, 3]), log.verifier_key())
-}
-
-pub(crate) fn export(records: &[Record]) -> Vec<u8> {
-    export_rows(&rows(records))
-}
-
-pub(crate) fn check(export: &[u8]) -> Result<Report, Fault> {
-    verify(export, &Options { threads: 2, ..Options::default() })
-}
-
-pub(crate) fn commitment(n: u8) -> Commitment {
-    Commitment([n; 32])
 }
 
 /// The index of the `nth` entry (from 0) for which `is` holds.
 pub(crate) fn find(records: &[Record], nth: usize, is: impl Fn(&EntryBody) -> bool) -> usize {
-    let mut found = records.iter().enumerate().filter(|(_, r)| is(&r.entry.body));
+    let mut found = records
+        .iter()
+        .enumerate()
+        .filter(|(_, r)| is(&r.entry.body));
     found.nth(nth).unwrap().0
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Shared, internal};
 use crate::{clock, home::AGENCY_LIFETIME_S};
+use passerelle_audit::note::{SignatureType, VerifierKey};
 use passerelle_model::{
     bytes::PublicKey,
     decide::{Command, Reply},
@@ -17,6 +18,16 @@ pub struct EnrolmentService(pub Shared);
 
 fn key(bytes: &[u8]) -> Result<PublicKey, Status> {
     PublicKey::from_slice(bytes).ok_or_else(|| convert::status(ErrorCode::Malformed))
+}
+
+/// A key with which statements or checkpoints can be verified. One of small order verifies
+/// anything; a broker that let it in could not count its witness, nor start again.
+fn verifying_key(kind: SignatureType, bytes: &[u8]) -> Result<PublicKey, Status> {
+    let key = key(bytes)?;
+    match VerifierKey::new("agency", kind, key) {
+        Ok(_) => Ok(key),
+        Err(_) => Err(convert::status(ErrorCode::Malformed)),
+    }
 }
 
 #[tonic::async_trait]
@@ -54,9 +65,9 @@ impl v1::enrolment_server::Enrolment for EnrolmentService {
             token,
             keys: AgencyKeys {
                 sector: invitation.sector,
-                signing: key(&signing_key)?,
+                signing: verifying_key(SignatureType::Ed25519, &signing_key)?,
                 sealing: key(&sealing_key)?,
-                witness: key(&witness_key)?,
+                witness: verifying_key(SignatureType::CosignatureV1, &witness_key)?,
             },
             certificate: certificate.serial_hex.clone(),
         };

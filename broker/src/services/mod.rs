@@ -15,9 +15,9 @@ use crate::{
     acceptor::{Connections, Peer},
     ca::CertificateAuthority,
     error::BrokerError,
-    home::RateLimits,
     notices::Notices,
     oprf::OprfServer,
+    rate::Allowances,
     sequencer::Sequencer,
     witnesses::Witnesses,
 };
@@ -43,8 +43,8 @@ pub struct Broker {
     pub federation: FederationId,
     /// Public halves of its keys.
     pub keys: BrokerKeys,
-    /// Limits on what one agency may send.
-    pub limits: RateLimits,
+    /// What each agency may still send.
+    pub allowances: Allowances,
     /// The order.
     pub sequencer: Sequencer,
     /// The rounds.
