@@ -44,6 +44,37 @@ fn apply_event(
         Event::Settled { seq, code, index } => settle(view, *seq, *code, *index),
         Event::Witnessed(witness) => edit_meta(view, |meta| meta.witness = *witness),
         Event::Noticed(notice) => apply_notice::noticed(view, me, notice),
+        Event::PermitRefused { .. }
+        | Event::ReviewAsked { .. }
+        | Event::Reviewed { .. }
+        | Event::Answered { .. } => apply_to_hold(view, event),
+        Event::AnswerOpened { .. }
+        | Event::AnswerRefused { .. }
+        | Event::Viewed { .. }
+        | Event::Erased { .. } => apply_to_ask(view, event),
+        Event::HandlesFound(found) => found
+            .iter()
+            .try_for_each(|(token, handle)| handle_found(view, token, handle)),
+        Event::Labelled { id, handle, label } => state::put(
+            view,
+            key::of(key::LABEL, id.as_bytes()),
+            &LabelRow {
+                handle: *handle,
+                label: label.clone(),
+            },
+        ),
+        Event::ImportChunk {
+            import,
+            part,
+            people,
+        } => state::put(view, key::staged(import, *part), people),
+        Event::ImportCommitted { import, parts } => import_committed(view, import, *parts),
+    }
+}
+
+/// Events about a request to us.
+fn apply_to_hold(view: &mut Overlay<'_>, event: &Event) -> Result<(), StoreError> {
+    match event {
         Event::PermitRefused { request, code } => edit_hold(view, request, |row| {
             row.status = Status::Stopped;
             row.stopped = Some(code.code().to_owned());
@@ -96,6 +127,13 @@ fn apply_event(
                 accepted: false,
             });
         }),
+        _ => Ok(()),
+    }
+}
+
+/// Events about a request of ours.
+fn apply_to_ask(view: &mut Overlay<'_>, event: &Event) -> Result<(), StoreError> {
+    match event {
         Event::AnswerOpened { request, .. } => edit_ask(view, request, |row| {
             row.status = Status::Delivered;
             if let Some(answer) = &mut row.answer {
@@ -114,23 +152,7 @@ fn apply_event(
             view.write(key::of(key::SEALED, request.as_str().as_bytes()), None);
             edit_ask(view, request, |row| row.status = Status::Erased)
         }
-        Event::HandlesFound(found) => found
-            .iter()
-            .try_for_each(|(token, handle)| handle_found(view, token, handle)),
-        Event::Labelled { id, handle, label } => state::put(
-            view,
-            key::of(key::LABEL, id.as_bytes()),
-            &LabelRow {
-                handle: *handle,
-                label: label.clone(),
-            },
-        ),
-        Event::ImportChunk {
-            import,
-            part,
-            people,
-        } => state::put(view, key::staged(import, *part), people),
-        Event::ImportCommitted { import, parts } => import_committed(view, import, *parts),
+        _ => Ok(()),
     }
 }
 
@@ -206,9 +228,7 @@ fn state_one(view: &mut Overlay<'_>, at: Timestamp, stated: &Stated) -> Result<(
     })?;
     state::put(view, key::out(seq), stated)?;
     match body_of(stated)? {
-        Body::Request(request) => {
-            asked(view, at, *request, stated.envelope.digest())
-        }
+        Body::Request(request) => asked(view, at, *request, stated.envelope.digest()),
         Body::Renewal(renewal) => edit_hold(view, &renewal.request, |row| {
             row.renewing = Some(renewal.permit);
         }),
@@ -271,7 +291,11 @@ fn settle(
     view.write(key::out(seq), None);
     edit_meta(view, |meta| meta.outbox = meta.outbox.saturating_sub(1))?;
     let digest = stated.envelope.digest();
-    state::put(view, key::of(key::SENT, &digest.0), &SentRow { code, index })?;
+    state::put(
+        view,
+        key::of(key::SENT, &digest.0),
+        &SentRow { code, index },
+    )?;
     match body_of(&stated)? {
         Body::Request(request) => edit_ask(view, &request.request, |row| {
             if let Some(code) = code {
@@ -318,11 +342,7 @@ fn settle_answer(row: &mut state::HoldRow, statement: &Digest, code: Option<Erro
     }
 }
 
-fn handle_found(
-    view: &mut Overlay<'_>,
-    token: &Digest,
-    handle: &Handle,
-) -> Result<(), StoreError> {
+fn handle_found(view: &mut Overlay<'_>, token: &Digest, handle: &Handle) -> Result<(), StoreError> {
     state::put(view, key::of(key::TOKEN, &token.0), handle)?;
     let prefix = key::by_token(token, "");
     for (key, _) in view.scan(&prefix, None, state::MAX_ROWS)? {
@@ -333,20 +353,21 @@ fn handle_found(
         };
         if row.handle.is_none() {
             view.write(key::of(key::NO_HANDLE, source), None);
-            edit_meta(view, |m| m.without_handle = m.without_handle.saturating_sub(1))?;
+            edit_meta(view, |m| {
+                m.without_handle = m.without_handle.saturating_sub(1)
+            })?;
         }
         row.handle = Some(*handle);
-        view.write(key::by_handle(handle, &row.record.source_id.0), Some(Vec::new()));
+        view.write(
+            key::by_handle(handle, &row.record.source_id.0),
+            Some(Vec::new()),
+        );
         state::put(view, person_key, &row)?;
     }
     Ok(())
 }
 
-fn import_committed(
-    view: &mut Overlay<'_>,
-    import: &str,
-    parts: u32,
-) -> Result<(), StoreError> {
+fn import_committed(view: &mut Overlay<'_>, import: &str, parts: u32) -> Result<(), StoreError> {
     for part in 0..parts {
         let staged = key::staged(import, part);
         let people: Vec<ImportedPerson> = state::load(view, &staged)?
@@ -370,7 +391,9 @@ fn put_person(view: &mut Overlay<'_>, record: ImportedPerson) -> Result<(), Stor
             Some(handle) => view.write(key::by_handle(&handle, &source), None),
             None => {
                 view.write(key::of(key::NO_HANDLE, source.as_bytes()), None);
-                edit_meta(view, |m| m.without_handle = m.without_handle.saturating_sub(1))?;
+                edit_meta(view, |m| {
+                    m.without_handle = m.without_handle.saturating_sub(1)
+                })?;
             }
         }
         let old_facts = old.record.facts.len() as u64;

@@ -76,25 +76,12 @@ pub(crate) fn noticed(
                 items: items.clone(),
                 bundle: *bundle,
             };
-            edit_ask(view, request, |row| {
-                if row.status.is_open() {
-                    row.status = match decision.effect() {
-                        Effect::Deny => Status::Denied,
-                        Effect::Permit | Effect::Review => Status::Decided,
-                    };
-                }
-                row.decision = Some(decision);
-                row.trail.push(step("decided"));
-            })
+            decided(view, request, decision, step("decided"))
         }
         EntryBody::Offered { permit } => offered(view, me, permit, notice, &step("offered")),
         EntryBody::Stopped { request, cause } => {
-            let cause = match cause {
-                StopCause::Withdrawn(_) => "withdrawn",
-                StopCause::DecidedAgain => "decided_again",
-                StopCause::Revoked(_) => "revoked",
-            };
-            ended(view, request, Status::Stopped, cause, &step("stopped"))
+            let step = step("stopped");
+            ended(view, request, Status::Stopped, cause_code(cause), &step)
         }
         EntryBody::Expired { request } => {
             ended(view, request, Status::Expired, "expired", &step("expired"))
@@ -111,6 +98,32 @@ pub(crate) fn noticed(
         | EntryBody::Invited { .. }
         | EntryBody::Refused { .. }
         | EntryBody::HandlesEvaluated { .. } => Ok(()),
+    }
+}
+
+fn decided(
+    view: &mut Overlay<'_>,
+    request: &RequestId,
+    decision: Decision,
+    step: Step,
+) -> Result<(), StoreError> {
+    edit_ask(view, request, |row| {
+        if row.status.is_open() {
+            row.status = match decision.effect() {
+                Effect::Deny => Status::Denied,
+                Effect::Permit | Effect::Review => Status::Decided,
+            };
+        }
+        row.decision = Some(decision);
+        row.trail.push(step);
+    })
+}
+
+const fn cause_code(cause: &StopCause) -> &'static str {
+    match cause {
+        StopCause::Withdrawn(_) => "withdrawn",
+        StopCause::DecidedAgain => "decided_again",
+        StopCause::Revoked(_) => "revoked",
     }
 }
 

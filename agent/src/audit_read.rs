@@ -54,9 +54,12 @@ pub struct CheckedLog {
 /// [`ErrorCode::Unavailable`]; [`ErrorCode::ProofInvalid`] or [`ErrorCode::NoQuorum`] if it is
 /// not what the witnesses cosigned.
 pub async fn read(node: &Node) -> Result<CheckedLog, ErrorCode> {
-    let mut client = LogReadClient::new(node.channel.clone())
-        .max_decoding_message_size(MAX_MESSAGE_BYTES);
-    let latest = timeout(DEADLINE, client.latest_checkpoint(LatestCheckpointRequest {}));
+    let mut client =
+        LogReadClient::new(node.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let latest = timeout(
+        DEADLINE,
+        client.latest_checkpoint(LatestCheckpointRequest {}),
+    );
     let latest = latest.await.map_err(|_| ErrorCode::Unavailable)?;
     let note = latest.map_err(|s| code_of(&s))?.into_inner().checkpoint;
     let trust = node.trust()?;
@@ -80,7 +83,9 @@ pub async fn read(node: &Node) -> Result<CheckedLog, ErrorCode> {
     while tree.size() < size {
         let row = timeout(DEADLINE, stream.message()).await;
         let row = row.map_err(|_| ErrorCode::Unavailable)?;
-        let row = row.map_err(|s| code_of(&s))?.ok_or(ErrorCode::ProofInvalid)?;
+        let row = row
+            .map_err(|s| code_of(&s))?
+            .ok_or(ErrorCode::ProofInvalid)?;
         if row.index != tree.size() {
             return Err(ErrorCode::ProofInvalid);
         }
@@ -191,8 +196,12 @@ fn describe(entry: &Entry) -> Result<(String, String), ErrorCode> {
             let items: Vec<_> = items
                 .iter()
                 .map(|item| {
-                    let rules: Vec<_> =
-                        item.ruling.reasons.iter().map(|r| r.rule.as_str()).collect();
+                    let rules: Vec<_> = item
+                        .ruling
+                        .reasons
+                        .iter()
+                        .map(|r| r.rule.as_str())
+                        .collect();
                     let effect = format!("{:?}", item.ruling.effect).to_lowercase();
                     let (category, level) = (item.category, item.level);
                     format!("{category}:{level} {effect} ({})", rules.join(", "))
@@ -244,22 +253,28 @@ fn describe_said(body: &Body) -> (&'static str, String) {
                 ReceiptKind::Viewed => "has looked at",
                 ReceiptKind::Erased => "has erased",
             };
-            ("receipt", format!("{what} the answer to {}", receipt.request))
+            (
+                "receipt",
+                format!("{what} the answer to {}", receipt.request),
+            )
         }
         Body::Renewal(renewal) => (
             "renewal",
             format!("asks for {} to be decided again", renewal.request),
         ),
         Body::Consent(terms) => ("consent", format!("records the consent {}", terms.consent)),
-        Body::Withdrawal(withdrawal) => {
-            ("withdrawal", format!("records a withdrawal of {}", withdrawal.consent))
-        }
-        Body::Agreement(terms) => {
-            ("agreement", format!("proposes the agreement {}", terms.agreement))
-        }
-        Body::AgreementSignature(signature) => {
-            ("agreement_signature", format!("signs the agreement {}", signature.agreement))
-        }
+        Body::Withdrawal(withdrawal) => (
+            "withdrawal",
+            format!("records a withdrawal of {}", withdrawal.consent),
+        ),
+        Body::Agreement(terms) => (
+            "agreement",
+            format!("proposes the agreement {}", terms.agreement),
+        ),
+        Body::AgreementSignature(signature) => (
+            "agreement_signature",
+            format!("signs the agreement {}", signature.agreement),
+        ),
         Body::CaseOpening(opening) => ("case_opening", format!("opens {}", opening.case)),
         Body::CaseAdvance(advance) => {
             let closing = advance.outcome.map(|o| format!(", closed: {o}"));

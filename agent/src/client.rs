@@ -14,9 +14,7 @@ pub enum ClientError {
     #[error(transparent)]
     Home(#[from] HomeError),
     /// Nobody listens.
-    #[error(
-        "the agent is not running in `{0}`; start it with `passerelle agent serve --dir {0}`"
-    )]
+    #[error("the agent is not running in `{0}`; start it with `passerelle agent serve --dir {0}`")]
     NotRunning(String),
 }
 

@@ -89,7 +89,7 @@ impl Config {
         let body = toml::to_string(self).unwrap_or_default();
         format!(
             "# Settings of this agency's agent. Workers: one [[workers]] block each, with `id`,\n\
-             # `role` (for example nurse, officer, social_worker, mentor, supervisor) and `trained`.\n\
+             # `role` (nurse, officer, social_worker, mentor, supervisor, ...) and `trained`.\n\
              {body}"
         )
     }

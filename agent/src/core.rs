@@ -22,12 +22,7 @@ use passerelle_model::{
     store::{Overlay, Read, StoreError},
     time::Timestamp,
 };
-use std::{
-    ops::ControlFlow,
-    path::Path,
-    sync::Arc,
-    thread::JoinHandle,
-};
+use std::{ops::ControlFlow, path::Path, sync::Arc, thread::JoinHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Jobs that may wait; more wait at the door.
@@ -130,8 +125,7 @@ impl Core {
     pub fn start(dir: &Path, me: AgencyId) -> Result<(Self, Writer), CoreError> {
         let journal = SegmentJournal::open(&dir.join("journal"), Options::default())?;
         let reader = journal.reader();
-        let projection =
-            Projection::open(&dir.join("projection"), SCHEMA_VERSION, reader.len())?;
+        let projection = Projection::open(&dir.join("projection"), SCHEMA_VERSION, reader.len())?;
         if catch_up(&projection, reader.as_ref(), &me).is_err() {
             // Any doubt: from nothing. A failure then is final.
             tracing::warn!("the projection is rebuilt from the journal");

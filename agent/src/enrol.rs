@@ -196,7 +196,10 @@ fn check(response: &EnrolResponse, invitation: &Invitation) -> Result<Membership
     key.map_err(|_| wrong("the checkpoint key"))?;
     let public = |bytes: &[u8], what| PublicKey::from_slice(bytes).ok_or(wrong(what));
     Ok(Membership {
-        federation: response.federation.parse().map_err(|_| wrong("the federation"))?,
+        federation: response
+            .federation
+            .parse()
+            .map_err(|_| wrong("the federation"))?,
         agency: response.agency.parse().map_err(|_| wrong("the agency"))?,
         sector: response.sector.parse().map_err(|_| wrong("the sector"))?,
         checkpoint_key: response.checkpoint_key.clone(),

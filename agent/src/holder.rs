@@ -12,7 +12,7 @@ use crate::{
     apply::outcome_of,
     context::Context,
     entropy,
-    event::{Event, Verdict},
+    event::Event,
     facts::{
         fact::Fact,
         reduce::{ReducedFact, derived_facts, reduce_all},
@@ -23,15 +23,13 @@ use crate::{
     verify::{CheckedNotice, CheckedPermit, check_permit},
 };
 use passerelle_model::{
-    bytes::Bytes,
+    bytes::Digest,
     commitment::{Field, Opening},
     entry::EntryBody,
     error::ErrorCode,
-    ids::RequestId,
     pdp::Obligation,
     permit::Permit,
     records::Agency,
-    request::Status,
     statement::{Answer, Body, Item, PAYLOAD_ANSWER, Renewal},
     store::{Read, StoreError},
     time::Timestamp,
@@ -89,7 +87,7 @@ pub fn on_offer(
     use_permit(context, view, notice, permit, row.as_ref(), trust, now)
 }
 
-fn use_permit(
+pub(crate) fn use_permit(
     context: &Context,
     view: &dyn Read,
     notice: &CheckedNotice,
@@ -113,7 +111,7 @@ fn use_permit(
 }
 
 /// Asks for an expired permit to be decided again, once.
-fn renew(
+pub(crate) fn renew(
     context: &Context,
     permit: &Permit,
     row: Option<&HoldRow>,
@@ -127,7 +125,9 @@ fn renew(
         request: permit.request.clone(),
         permit: digest,
     });
-    Ok(vec![Event::Stated(Box::new(context.say(now, body)?.done()))])
+    Ok(vec![Event::Stated(Box::new(
+        context.say(now, body)?.done(),
+    ))])
 }
 
 /// A permit that may be used now: to a person, or to an answer.
@@ -158,8 +158,18 @@ fn proceed(
             record_found: !records.is_empty(),
         }]);
     };
-    let delay = if approved { 0 } else { context.config.answer_delay_ms };
-    answer(context, checked, ruling, now, Timestamp(now.0.saturating_add(delay)))
+    let delay = if approved {
+        0
+    } else {
+        context.config.answer_delay_ms
+    };
+    answer(
+        context,
+        checked,
+        ruling,
+        now,
+        Timestamp(now.0.saturating_add(delay)),
+    )
 }
 
 fn requester(trust: &Trust, checked: &CheckedPermit) -> Result<Agency, ErrorCode> {
@@ -191,11 +201,7 @@ fn find_records(view: &dyn Read, checked: &CheckedPermit) -> Result<Vec<PersonRo
 }
 
 /// The facts of these records that the permit is about, and no others.
-fn read_facts(
-    checked: &CheckedPermit,
-    records: &[PersonRow],
-    now: Timestamp,
-) -> Vec<Fact> {
+fn read_facts(checked: &CheckedPermit, records: &[PersonRow], now: Timestamp) -> Vec<Fact> {
     let today = crate::date::Date::of(now);
     let is_permitted = |fact: &Fact| {
         let mut items = checked.permit().items.iter();
@@ -315,7 +321,9 @@ fn answer_item(item: &Item, reduced: &[ReducedFact]) -> Result<AnswerItem, Error
     Ok(AnswerItem {
         category: item.category.code().to_owned(),
         level: item.level.code().to_owned(),
-        values: values.collect::<Result<_, _>>().map_err(|_| ErrorCode::Internal)?,
+        values: values
+            .collect::<Result<_, _>>()
+            .map_err(|_| ErrorCode::Internal)?,
     })
 }
 
@@ -342,7 +350,7 @@ fn answer(
         request: request.clone(),
         permit: checked.digest(),
         outcome: opening.commitment(),
-        sealed: passerelle_model::bytes::Digest::of(&sealed),
+        sealed: Digest::of(&sealed),
     });
     let stated = context
         .say(now, body)?
@@ -385,145 +393,4 @@ fn seal_answer(checked: &CheckedPermit, ruling: &Ruling) -> Result<(Opening, Vec
         _ => ErrorCode::Internal,
     })?;
     Ok((opening, sealed))
-}
-
-/// What a person here decided on a request that waits for one.
-///
-/// # Errors
-/// [`ErrorCode::UnknownRequest`], [`ErrorCode::WrongState`], [`ErrorCode::Duplicate`] if a second
-/// person has to agree and this is the first one again; the store.
-pub fn review(
-    context: &Context,
-    view: &dyn Read,
-    trust: &Trust,
-    request: &RequestId,
-    verdict: Verdict,
-    worker: &str,
-    now: Timestamp,
-) -> Result<Vec<Event>, ErrorCode> {
-    let row = state::hold(view, request).map_err(storage)?;
-    let mut row = row.ok_or(ErrorCode::UnknownRequest)?;
-    if row.status != Status::HolderReview {
-        return Err(ErrorCode::WrongState);
-    }
-    let notice = latest_offer(view, request)?.ok_or(ErrorCode::WrongState)?;
-    let EntryBody::Offered { permit } = &notice.entry().body else {
-        return Err(ErrorCode::Internal);
-    };
-    let first = row.verdict.as_ref().map(|v| v.workers.clone());
-    if first.as_ref().is_some_and(|w| w.iter().any(|w| w == worker))
-        && verdict == Verdict::Approve
-    {
-        return Err(ErrorCode::Duplicate);
-    }
-    let awaits_second = verdict == Verdict::Approve
-        && permit.obligations.contains(&Obligation::SecondApprover)
-        && first.is_none();
-    let reviewed = Event::Reviewed {
-        request: request.clone(),
-        verdict,
-        worker: worker.to_owned(),
-        items: permit.items.clone(),
-        awaits_second,
-    };
-    if awaits_second {
-        return Ok(vec![reviewed]);
-    }
-    row.verdict = Some(state::VerdictRow {
-        verdict,
-        items: permit.items.clone(),
-        workers: vec![worker.to_owned()],
-        awaits_second: false,
-    });
-    let follow = use_permit(context, view, &notice, permit, Some(&row), trust, now)?;
-    Ok(std::iter::once(reviewed).chain(follow).collect())
-}
-
-fn latest_offer(view: &dyn Read, request: &RequestId) -> Result<Option<CheckedNotice>, ErrorCode> {
-    let noticed = state::offer(view, request).map_err(storage)?;
-    Ok(noticed.and_then(CheckedNotice::from_journal))
-}
-
-/// What follows when the broker refused our answer because of its permit: another offer may have
-/// come meanwhile, or has to be asked for. Nothing has crossed.
-///
-/// # Errors
-/// The store, or no randomness.
-pub fn after_refusal(
-    context: &Context,
-    view: &dyn Read,
-    trust: &Trust,
-    answer: &Answer,
-    code: ErrorCode,
-    now: Timestamp,
-) -> Result<Vec<Event>, ErrorCode> {
-    let row = state::hold(view, &answer.request).map_err(storage)?;
-    let (Some(mut row), Some(notice)) = (row, latest_offer(view, &answer.request)?) else {
-        return Ok(Vec::new());
-    };
-    let EntryBody::Offered { permit } = &notice.entry().body else {
-        return Ok(Vec::new());
-    };
-    row.given = None;
-    if row.permit != answer.permit {
-        return use_permit(context, view, &notice, permit, Some(&row), trust, now);
-    }
-    match code {
-        ErrorCode::PermitExpired => renew(context, permit, Some(&row), now),
-        // A newer offer is on its way.
-        _ => Ok(Vec::new()),
-    }
-}
-
-/// Who asks and why: the requester's context, opened.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AskContext {
-    /// The free text.
-    pub justification: String,
-    /// The worker's id.
-    pub worker: String,
-    /// Open the two commitments of the request.
-    pub openings: Vec<Opening>,
-}
-
-/// Data beside the sealed context, so that it never passes for an answer.
-pub(crate) const CONTEXT_AAD: &[u8] = b"context";
-
-/// Opens the context of a request to us.
-///
-/// # Errors
-/// [`ErrorCode::OpeningMismatch`] if it does not fit what the requester signed;
-/// [`ErrorCode::UnknownRequest`].
-pub fn open_context(
-    context: &Context,
-    view: &dyn Read,
-    request: &RequestId,
-) -> Result<AskContext, ErrorCode> {
-    let noticed = state::offer(view, request).map_err(storage)?;
-    let related = noticed.and_then(|n| n.related);
-    let related = related.ok_or(ErrorCode::UnknownRequest)?;
-    let statement = related.envelope.unverified_statement();
-    let Ok(Body::Request(asked)) = statement.map(|s| s.body) else {
-        return Err(ErrorCode::Malformed);
-    };
-    let sealed: Option<&Bytes> = related
-        .payloads
-        .get(passerelle_model::statement::PAYLOAD_CONTEXT);
-    let sealed = sealed.ok_or(ErrorCode::PayloadMismatch)?;
-    let keys = &context.identity.keys.sealing;
-    let opened = keys.open(request.as_str().as_bytes(), CONTEXT_AAD, &sealed.0);
-    let opened = opened.map_err(|_| ErrorCode::PayloadMismatch)?;
-    let inner: AskContext =
-        serde_json::from_slice(&opened).map_err(|_| ErrorCode::PayloadMismatch)?;
-    for (field, commitment, value) in [
-        (Field::Worker, &asked.worker, &inner.worker),
-        (Field::Justification, &asked.justification, &inner.justification),
-    ] {
-        let opening = passerelle_model::commitment::find(&inner.openings, field, commitment);
-        if opening.is_none_or(|o| o.data.0 != value.as_bytes()) {
-            return Err(ErrorCode::OpeningMismatch);
-        }
-    }
-    Ok(inner)
 }

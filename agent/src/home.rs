@@ -356,7 +356,10 @@ mod tests {
         assert_eq!(first.sealing.public(), again.sealing.public());
         assert_ne!(first.signing.public_key(), first.witness.public_key());
         for name in ["keys/signing.pem", "keys/witness.pem", "keys/sealing.key"] {
-            let mode = std::fs::metadata(home.path(name)).unwrap().permissions().mode();
+            let mode = std::fs::metadata(home.path(name))
+                .unwrap()
+                .permissions()
+                .mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
     }

@@ -45,15 +45,12 @@ pub async fn import(
     let mapping = Mapping::from_toml(mapping).map_err(|e| ImportFailure::File(e.to_string()))?;
     let parsed = csv_import::parse(&mapping, csv);
     let parsed = parsed.map_err(|e| ImportFailure::File(e.to_string()))?;
-    let (mut report, changed) =
-        compare(node.core.view(), parsed).map_err(ImportFailure::Agent)?;
+    let (mut report, changed) = compare(node.core.view(), parsed).map_err(ImportFailure::Agent)?;
     report.dry_run = dry_run;
     if !dry_run && !changed.is_empty() {
         store(node, changed).await.map_err(ImportFailure::Agent)?;
     }
-    if !dry_run
-        && let Err(code) = node.complete_handles().await
-    {
+    if !dry_run && let Err(code) = node.complete_handles().await {
         tracing::info!(%code, "handles follow when the broker is there");
     }
     Ok(report)
@@ -80,7 +77,10 @@ fn compare(
         report.problems.push(ImportProblem {
             line: 0,
             column: None,
-            message: format!("{} further problems are not listed", parsed.problems_left_off),
+            message: format!(
+                "{} further problems are not listed",
+                parsed.problems_left_off
+            ),
         });
     }
     let mut changed = Vec::new();

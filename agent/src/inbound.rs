@@ -8,7 +8,7 @@ use crate::{
     event::{Event, Stated},
     holder::{self, storage},
     node::Node,
-    requester,
+    requester, review,
     state::{self, key},
     trust::Trust,
     verify::{CheckedNotice, check_notice, check_said},
@@ -169,5 +169,5 @@ pub(crate) fn after_reply(
         return Ok(Vec::new());
     };
     let trust = Trust::load(&context.identity.anchors, view).map_err(storage)?;
-    holder::after_refusal(context, view, &trust, &answer, code, now)
+    review::after_refusal(context, view, &trust, &answer, code, now)
 }

@@ -10,6 +10,7 @@
 pub mod api;
 pub mod apply;
 mod apply_notice;
+pub mod asked_by;
 pub mod audit_read;
 pub mod client;
 pub mod clock;
@@ -32,6 +33,7 @@ pub mod node;
 pub mod person;
 pub mod render;
 pub mod requester;
+pub mod review;
 pub mod seal;
 pub mod serve;
 pub mod session;

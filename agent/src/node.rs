@@ -7,8 +7,8 @@ use crate::{
     event::{Event, Stated},
     handle::{Blinding, MAX_BATCH},
     holder::storage,
-    person::Person,
     link::{Evaluator, Link},
+    person::Person,
     state,
     trust::Trust,
 };
@@ -19,8 +19,11 @@ use passerelle_model::{
 use std::{sync::Arc, time::Duration};
 use tonic::transport::Channel;
 
-/// How long a local call waits for the broker before it says "queued".
+/// How long a local call waits for the broker's reply before it says "queued".
 pub const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long it waits, once the broker has replied, for the witnessed entry to come back. They may
+/// be away; what was accepted is accepted.
+pub const NOTICE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What the parts share.
 #[derive(Clone)]
@@ -60,11 +63,7 @@ impl Node {
     ///
     /// # Errors
     /// The broker's refusal; [`ErrorCode::Storage`].
-    pub async fn submit(
-        &self,
-        stated: Stated,
-        more: Vec<Event>,
-    ) -> Result<Settled, ErrorCode> {
+    pub async fn submit(&self, stated: Stated, more: Vec<Event>) -> Result<Settled, ErrorCode> {
         let digest = stated.envelope.digest();
         let events = more
             .into_iter()
@@ -75,47 +74,46 @@ impl Node {
         self.settled(&digest).await
     }
 
-    /// Waits a while for what becomes of a statement, and until this agent has seen its entry.
+    /// Waits a while for what becomes of a statement, and then until this agent has seen its
+    /// entry, so that what was just done is also shown.
     ///
     /// # Errors
     /// As [`Node::submit`].
     pub async fn settled(&self, statement: &Digest) -> Result<Settled, ErrorCode> {
-        let outcome = self
-            .wait_for(|node| {
+        let replied = self
+            .wait_for(SETTLE_TIMEOUT, |node| {
                 let sent = state::sent(node.core.view(), statement).map_err(storage)?;
-                let Some(sent) = sent else {
+                match sent {
+                    Some(sent) => sent.code.map_or(Ok(Some(Some(sent.index))), Err),
                     // Without a link nobody knows how long it would take.
-                    return Ok((!node.link.is_up()).then_some(Settled::Queued));
-                };
-                if let Some(code) = sent.code {
-                    return Err(code);
+                    None => Ok((!node.link.is_up()).then_some(None)),
                 }
-                let seen = state::meta(node.core.view()).map_err(storage)?.next_notice;
-                let logged = sent.index.is_none_or(|index| seen > index);
-                Ok((logged || !node.link.is_up()).then_some(Settled::Logged(sent.index)))
             })
             .await?;
-        match outcome {
-            Some(settled) => Ok(settled),
-            None => match state::sent(self.core.view(), statement).map_err(storage)? {
-                Some(sent) => Ok(Settled::Logged(sent.index)),
-                None => Ok(Settled::Queued),
-            },
-        }
+        let Some(Some(index)) = replied else {
+            return Ok(Settled::Queued);
+        };
+        self.wait_for(NOTICE_TIMEOUT, |node| {
+            let seen = state::meta(node.core.view()).map_err(storage)?.next_notice;
+            Ok(index.is_none_or(|index| seen > index).then_some(()))
+        })
+        .await?;
+        Ok(Settled::Logged(index))
     }
 
-    /// Looks again after each change of the state until `look` has something, at most
-    /// [`SETTLE_TIMEOUT`].
+    /// Looks again after each change of the state until `look` has something, at most for
+    /// `patience`.
     ///
     /// # Errors
     /// Those of `look`; [`ErrorCode::Storage`] if the writer has stopped.
     pub async fn wait_for<T>(
         &self,
+        patience: Duration,
         look: impl Fn(&Self) -> Result<Option<T>, ErrorCode>,
     ) -> Result<Option<T>, ErrorCode> {
         let mut version = self.core.version();
         let mut link = self.link.changes();
-        let deadline = tokio::time::Instant::now() + SETTLE_TIMEOUT;
+        let deadline = tokio::time::Instant::now() + patience;
         loop {
             version.mark_unchanged();
             link.mark_unchanged();
@@ -165,8 +163,7 @@ impl Node {
     pub async fn complete_handles(&self) -> Result<(), ErrorCode> {
         let mut delay = Duration::from_millis(250);
         loop {
-            let people =
-                state::without_handle(self.core.view(), MAX_BATCH).map_err(storage)?;
+            let people = state::without_handle(self.core.view(), MAX_BATCH).map_err(storage)?;
             if people.is_empty() {
                 return Ok(());
             }

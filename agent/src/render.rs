@@ -1,7 +1,8 @@
 //! Rows as views: what the local interface shows. Pure.
 
 use crate::{
-    holder::{AskContext, SealedAnswer},
+    asked_by::AskContext,
+    holder::SealedAnswer,
     state::{self, AskRow, HoldRow, Step},
 };
 use passerelle_model::{

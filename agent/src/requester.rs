@@ -5,11 +5,12 @@
 //! Out of scope: handles ([`crate::node`] gets them first), sending.
 
 use crate::{
+    asked_by::{AskContext, CONTEXT_AAD},
     config::Worker,
     context::Context,
     entropy,
     event::{Event, Stated},
-    holder::{AskContext, CONTEXT_AAD, SealedAnswer, storage},
+    holder::{SealedAnswer, storage},
     seal::{self, ReplyKey},
     state::{self, AskRow},
     trust::Trust,
@@ -81,8 +82,7 @@ pub fn ask(
         None => None,
     };
     let worker = entropy::opening(Field::Worker, question.worker.id.as_bytes())?;
-    let justification =
-        entropy::opening(Field::Justification, question.justification.as_bytes())?;
+    let justification = entropy::opening(Field::Justification, question.justification.as_bytes())?;
     let inner = AskContext {
         justification: question.justification,
         worker: question.worker.id,
@@ -183,7 +183,11 @@ fn check_answer(
     if said.statement().agency != row.request.holder {
         return Err(ErrorCode::WrongAgency);
     }
-    if !row.permits.iter().any(|(_, digest)| *digest == answer.permit) {
+    if !row
+        .permits
+        .iter()
+        .any(|(_, digest)| *digest == answer.permit)
+    {
         return Err(ErrorCode::PermitMismatch);
     }
     let sealed = said.payload(PAYLOAD_ANSWER, &answer.sealed)?;
@@ -267,7 +271,13 @@ pub fn viewed(
         worker: worker.to_owned(),
     }];
     if row.as_ref().is_some_and(|r| r.status == Status::Delivered) {
-        events.push(receipt(context, request, ReceiptKind::Viewed, answer.sealed, now)?);
+        events.push(receipt(
+            context,
+            request,
+            ReceiptKind::Viewed,
+            answer.sealed,
+            now,
+        )?);
     }
     Ok(events)
 }
@@ -296,7 +306,13 @@ pub fn erase(
         request: request.clone(),
     }];
     if let Some(answer) = &row.answer {
-        events.push(receipt(context, request, ReceiptKind::Erased, answer.sealed, now)?);
+        events.push(receipt(
+            context,
+            request,
+            ReceiptKind::Erased,
+            answer.sealed,
+            now,
+        )?);
     }
     Ok(events)
 }

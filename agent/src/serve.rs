@@ -10,8 +10,7 @@ use crate::{
     home::{Home, HomeError, io_error},
     link::{Evaluation, Evaluator, LinkOwner, link},
     node::Node,
-    requester,
-    session,
+    requester, session,
     tls_client::{BrokerConnector, ConnectError},
 };
 use passerelle_journal::JournalError;

@@ -246,7 +246,10 @@ impl Stream<'_> {
 
     /// Sends what is due and not under way, in order. Returns when to look again.
     async fn send_outbox(&mut self) -> Result<Option<Instant>, ErrorCode> {
-        if self.paused_until.is_some_and(|until| Instant::now() < until) {
+        if self
+            .paused_until
+            .is_some_and(|until| Instant::now() < until)
+        {
             return Ok(self.paused_until);
         }
         self.paused_until = None;

@@ -282,8 +282,8 @@ pub(crate) fn put<T: Serialize>(
     key: Vec<u8>,
     row: &T,
 ) -> Result<(), StoreError> {
-    let bytes = serde_json::to_vec(row)
-        .map_err(|_| StoreError("a row can't be encoded".to_owned()))?;
+    let bytes =
+        serde_json::to_vec(row).map_err(|_| StoreError("a row can't be encoded".to_owned()))?;
     view.write(key, Some(bytes));
     Ok(())
 }
@@ -433,10 +433,7 @@ pub fn without_handle(view: &dyn Read, limit: usize) -> Result<Vec<PersonRow>, S
 }
 
 /// The records of the person with this handle; several if the source has her or him twice.
-pub fn people_by_handle(
-    view: &dyn Read,
-    handle: &Handle,
-) -> Result<Vec<PersonRow>, StoreError> {
+pub fn people_by_handle(view: &dyn Read, handle: &Handle) -> Result<Vec<PersonRow>, StoreError> {
     let prefix = key::by_handle(handle, "");
     let mut people = Vec::new();
     for (key, _) in view.scan(&prefix, None, MAX_ROWS)? {

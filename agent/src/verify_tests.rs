@@ -274,7 +274,10 @@ fn a_tampered_proof_or_entry_is_refused() {
     for (what, notice) in [
         ("hash", with_proof(other_hash)),
         ("no proof", with_proof(String::new())),
-        ("index in the proof", with_proof(good.proof.replace("index 1", "index 0"))),
+        (
+            "index in the proof",
+            with_proof(good.proof.replace("index 1", "index 0")),
+        ),
         (
             "index beside the proof",
             v1::Notice {
@@ -293,14 +296,23 @@ fn a_tampered_proof_or_entry_is_refused() {
             },
         ),
     ] {
-        assert_eq!(asked.check(notice).err(), Some(ErrorCode::ProofInvalid), "{what}");
+        assert_eq!(
+            asked.check(notice).err(),
+            Some(ErrorCode::ProofInvalid),
+            "{what}"
+        );
     }
 }
 
 #[test]
 fn too_few_witnesses_or_without_our_own_is_refused() {
     let mut asked = asked();
-    for cosigners in [&["clinic"][..], &["clinic", "police"], &["police", "mentors"], &[]] {
+    for cosigners in [
+        &["clinic"][..],
+        &["clinic", "police"],
+        &["police", "mentors"],
+        &[],
+    ] {
         let body = EntryBody::BundleActivated {
             bundle: Digest([0; 32]),
         };
@@ -321,7 +333,9 @@ fn an_entry_in_no_form_of_ours_is_refused() {
         format!("{text} "),
         text.replace("\"@version\":1", "\"@version\":9"),
     ] {
-        let notice = asked.federation.notice_of(bytes.into_bytes(), false, &NAMES);
+        let notice = asked
+            .federation
+            .notice_of(bytes.into_bytes(), false, &NAMES);
         assert_eq!(asked.check(notice).err(), Some(ErrorCode::Malformed));
     }
 }
@@ -335,7 +349,10 @@ fn membership_entries_go_by_their_own_cursor_only() {
     assert!(check_notice(notice.clone(), &trust).is_ok());
     notice.membership = false;
     // Without the flag it needs the quorum, and then it is in the wrong place.
-    assert_eq!(check_notice(notice, &trust).err(), Some(ErrorCode::NoQuorum));
+    assert_eq!(
+        check_notice(notice, &trust).err(),
+        Some(ErrorCode::NoQuorum)
+    );
     let mut other = federation.notice(
         NOW,
         EntryBody::BundleActivated {
@@ -344,7 +361,10 @@ fn membership_entries_go_by_their_own_cursor_only() {
         &["clinic"],
     );
     other.membership = true;
-    assert_eq!(check_notice(other, &trust).err(), Some(ErrorCode::Malformed));
+    assert_eq!(
+        check_notice(other, &trust).err(),
+        Some(ErrorCode::Malformed)
+    );
 }
 
 #[test]
@@ -355,14 +375,22 @@ fn what_an_agency_is_said_to_say_needs_its_signature() {
     let checked = check_notice(honest, &trust).unwrap();
     let said = check_said(&checked, &trust).unwrap().unwrap();
     assert!(matches!(said.statement().body, Body::Request(_)));
-    let stolen = asked.federation.said(NOW, "mentors", asked.envelope.clone());
+    let stolen = asked
+        .federation
+        .said(NOW, "mentors", asked.envelope.clone());
     let checked = check_notice(stolen, &trust).unwrap();
-    assert_eq!(check_said(&checked, &trust).err(), Some(ErrorCode::WrongAgency));
+    assert_eq!(
+        check_said(&checked, &trust).err(),
+        Some(ErrorCode::WrongAgency)
+    );
     let mut forged = asked.envelope.clone();
     forged.signature.0[0] ^= 1;
     let forged = asked.federation.said(NOW, "police", forged);
     let checked = check_notice(forged, &trust).unwrap();
-    assert_eq!(check_said(&checked, &trust).err(), Some(ErrorCode::BadSignature));
+    assert_eq!(
+        check_said(&checked, &trust).err(),
+        Some(ErrorCode::BadSignature)
+    );
 }
 
 #[test]

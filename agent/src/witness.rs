@@ -37,11 +37,13 @@ pub async fn round(
             let Some(proof) = proof else {
                 return Ok((Vec::new(), Err((WitnessError::Malformed, known.size))));
             };
-            Ok(match consider(&known, &log, old_size, &proof, &checkpoint) {
-                Ok(accepted) if accepted.state() == known => (Vec::new(), Ok(accepted)),
-                Ok(accepted) => (vec![Event::Witnessed(accepted.state())], Ok(accepted)),
-                Err(error) => (Vec::new(), Err((error, known.size))),
-            })
+            Ok(
+                match consider(&known, &log, old_size, &proof, &checkpoint) {
+                    Ok(accepted) if accepted.state() == known => (Vec::new(), Ok(accepted)),
+                    Ok(accepted) => (vec![Event::Witnessed(accepted.state())], Ok(accepted)),
+                    Err(error) => (Vec::new(), Err((error, known.size))),
+                },
+            )
         })
         .await?;
     match considered {
@@ -59,7 +61,11 @@ pub async fn round(
                 error,
                 WitnessError::BadProof | WitnessError::SameSizeDifferentRoot
             ) {
-                tracing::error!(known_size, status, "the broker showed a log that was rewritten");
+                tracing::error!(
+                    known_size,
+                    status,
+                    "the broker showed a log that was rewritten"
+                );
             } else {
                 tracing::warn!(known_size, status, "cosignature refused");
             }

@@ -57,7 +57,14 @@ pub(super) async fn propose(node: &Node, request: v1::ProposeAgreementRequest) -
         .map_err(|e| refuse(ErrorCode::Malformed, format!("the draft: {e}")))?;
     let terms = terms(node, draft)?;
     let id = terms.agreement.to_string();
-    say(node, id, Body::Agreement(Box::new(terms)), Vec::new(), Vec::new()).await
+    say(
+        node,
+        id,
+        Body::Agreement(Box::new(terms)),
+        Vec::new(),
+        Vec::new(),
+    )
+    .await
 }
 
 fn terms(node: &Node, draft: Draft) -> Result<AgreementTerms, Status> {
@@ -71,7 +78,10 @@ fn terms(node: &Node, draft: Draft) -> Result<AgreementTerms, Status> {
         None => ends_at,
     };
     if starts_at >= ends_at {
-        return Err(refuse(ErrorCode::OutOfRange, "`ends` is not after `starts`"));
+        return Err(refuse(
+            ErrorCode::OutOfRange,
+            "`ends` is not after `starts`",
+        ));
     }
     let parties: Vec<_> = draft
         .parties
@@ -92,6 +102,9 @@ fn terms(node: &Node, draft: Draft) -> Result<AgreementTerms, Status> {
             retention_days: l.retention_days,
         })
         .collect();
+    let named = parties.iter().map(|p: &AgreementParty| &p.agency);
+    let named = named.chain(lines.iter().flat_map(|l: &AgreementLine| [&l.from, &l.to]));
+    input::are_members(node, "agency", &named.cloned().collect::<Vec<_>>())?;
     Ok(AgreementTerms {
         agreement: AgreementId::from_random(entropy::random().map_err(refused)?),
         parties,

@@ -2,11 +2,13 @@
 
 use super::{Reply, document, done, input, refuse, refused};
 use crate::{
+    asked_by,
     event::{Event, Verdict},
-    holder::{self, storage},
-    node::{Node, Settled},
+    holder::storage,
+    node::{NOTICE_TIMEOUT, Node, Settled},
     render,
     requester::{self, Question},
+    review,
     state::{self, AskRow},
 };
 use passerelle_model::{
@@ -36,9 +38,7 @@ pub(super) async fn ask(node: &Node, request: v1::AskRequest) -> Reply {
     let context = Arc::clone(&node.context);
     let trust = node.trust().map_err(refused)?;
     // Writes a file: not on a thread that serves others.
-    let made = tokio::task::spawn_blocking(move || {
-        requester::ask(&context, &trust, question, now)
-    });
+    let made = tokio::task::spawn_blocking(move || requester::ask(&context, &trust, question, now));
     let (request, stated) = made
         .await
         .map_err(|_| refused(ErrorCode::Internal))?
@@ -51,7 +51,9 @@ pub(super) async fn ask(node: &Node, request: v1::AskRequest) -> Reply {
             let decided = row.is_some_and(|row| row.status != RequestStatus::Submitted);
             Ok(decided.then_some(()))
         };
-        node.wait_for(decided).await.map_err(refused)?;
+        node.wait_for(NOTICE_TIMEOUT, decided)
+            .await
+            .map_err(refused)?;
     }
     let row = load(node, &request)?;
     document(&render::ask_view(me(node), &row, None))
@@ -92,7 +94,12 @@ fn question(node: &Node, request: &v1::AskRequest) -> Result<Question, Status> {
     let valid_s = match request.valid_s {
         0 => DEFAULT_VALID_S,
         seconds if seconds <= MAX_VALID_S => seconds,
-        _ => return Err(refuse(ErrorCode::OutOfRange, "a request lasts at most thirty days")),
+        _ => {
+            return Err(refuse(
+                ErrorCode::OutOfRange,
+                "a request lasts at most thirty days",
+            ));
+        }
     };
     let reliance = match (request.consent.as_str(), request.agreement.as_str()) {
         ("", "") => None,
@@ -139,7 +146,11 @@ pub(super) fn inbox(node: &Node) -> Reply {
     // What waits for a person first, the most urgent on top; then the newest.
     lines.sort_by_key(|line| {
         let waits = line.status == RequestStatus::HolderReview;
-        (!waits, line.review_by.filter(|_| waits), std::cmp::Reverse(line.at))
+        (
+            !waits,
+            line.review_by.filter(|_| waits),
+            std::cmp::Reverse(line.at),
+        )
     });
     document(&lines)
 }
@@ -177,7 +188,7 @@ async fn view(node: &Node, id: RequestId, worker: String) -> Result<RequestView,
     let row = state::hold(view, &id).map_err(failed)?;
     let row = row.ok_or_else(|| refused(ErrorCode::UnknownRequest))?;
     // A context that does not open is shown as missing: the requester sees to it.
-    let asked = holder::open_context(&node.context, view, &id).ok();
+    let asked = asked_by::open_context(&node.context, view, &id).ok();
     Ok(render::hold_view(me(node), &row, asked))
 }
 
@@ -203,9 +214,8 @@ pub(super) async fn review(node: &Node, request: v1::ReviewRequest) -> Reply {
         .write(now, move |view| {
             let trust = crate::trust::Trust::load(&context.identity.anchors, view);
             let trust = trust.map_err(storage)?;
-            let events = holder::review(
-                &context, view, &trust, &reviewed, verdict, &worker.id, now,
-            )?;
+            let events =
+                review::review(&context, view, &trust, &reviewed, verdict, &worker.id, now)?;
             let statement = events.iter().find_map(|event| match event {
                 Event::Stated(stated) => Some(stated.envelope.digest()),
                 _ => None,

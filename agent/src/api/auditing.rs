@@ -33,4 +33,3 @@ pub(super) async fn export(
     });
     Ok(Response::new(ReceiverStream::new(stream)))
 }
-

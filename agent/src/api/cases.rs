@@ -16,7 +16,7 @@ use tonic::Status;
 pub(super) async fn open(node: &Node, request: v1::OpenCaseRequest) -> Reply {
     let profile = input::code("profile", &request.profile)?;
     let me = node.context.identity.anchors.agency.clone();
-    let mut agencies = input::ids("agency", &request.agencies)?;
+    let mut agencies = input::members(node, "agency", &request.agencies)?;
     agencies.retain(|agency| *agency != me);
     agencies.insert(0, me);
     let case = CaseId::from_random(entropy::random().map_err(refused)?);
@@ -46,11 +46,10 @@ pub(super) async fn advance(node: &Node, request: v1::AdvanceCaseRequest) -> Rep
     let row = row.ok_or_else(|| refused(ErrorCode::UnknownCase))?;
     // What is left out stays as it is.
     let stage = input::optional_code("stage", &request.stage)?.unwrap_or(row.stage);
-    let threshold =
-        input::optional_code("threshold", &request.threshold)?.unwrap_or(row.threshold);
+    let threshold = input::optional_code("threshold", &request.threshold)?.unwrap_or(row.threshold);
     let agencies = match request.agencies.as_slice() {
         [] => present(&row),
-        named => input::ids("agency", named)?,
+        named => input::members(node, "agency", named)?,
     };
     let plan = match request.plan.as_slice() {
         [] => row.plan.clone(),

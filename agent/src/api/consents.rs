@@ -18,7 +18,10 @@ pub(super) async fn record(node: &Node, request: v1::RecordConsentRequest) -> Re
     let now = node.clock.now();
     let expires_at = Timestamp(request.expires_at_ms);
     if expires_at <= now {
-        return Err(refuse(ErrorCode::OutOfRange, "the consent would have ended already"));
+        return Err(refuse(
+            ErrorCode::OutOfRange,
+            "the consent would have ended already",
+        ));
     }
     for (field, empty) in [
         ("categories", request.categories.is_empty()),
@@ -42,8 +45,8 @@ pub(super) async fn record(node: &Node, request: v1::RecordConsentRequest) -> Re
         capacity: input::code("capacity", &request.capacity)?,
         categories: input::codes("category", &request.categories)?,
         purposes: input::codes("purpose", &request.purposes)?,
-        recipients: input::ids("recipient", &request.recipients)?,
-        disclosers: input::ids("discloser", &request.disclosers)?,
+        recipients: input::members(node, "recipient", &request.recipients)?,
+        disclosers: input::members(node, "discloser", &request.disclosers)?,
         method: input::code("method", &request.method)?,
         language: input::code("language", &request.language)?,
         interpreter: request.interpreter,

@@ -66,10 +66,7 @@ async fn say(
     openings: Vec<passerelle_model::commitment::Opening>,
     more: Vec<Event>,
 ) -> Reply {
-    let mut saying = node
-        .context
-        .say(node.clock.now(), body)
-        .map_err(refused)?;
+    let mut saying = node.context.say(node.clock.now(), body).map_err(refused)?;
     for opening in openings {
         saying = saying.opening(opening);
     }

@@ -1,8 +1,7 @@
 //! One exchange: request, decision, permit, answer, receipt.
 
 use super::{
-    DECISION_FRESH_S, Draft, MAX_EXPIRED_PER_TICK, MAX_REQUEST_LIFE_S, PERMIT_LIFE_S, Reply, Step,
-    Stop, ensure,
+    Draft, MAX_EXPIRED_PER_TICK, MAX_REQUEST_LIFE_S, PERMIT_LIFE_S, Reply, Step, Stop, ensure,
 };
 use crate::{
     bytes::{Bytes, Commitment, Handle},
@@ -146,7 +145,7 @@ fn issue(draft: &mut Draft<'_, '_>, mut row: RequestRow) -> Step<Reply> {
     let decision = row.decision.as_ref().ok_or(ErrorCode::WrongState)?;
     let stands = decision.items == items
         && decision.bundle == draft.inputs.pdp.bundle()
-        && now < decision.at.plus_s(DECISION_FRESH_S);
+        && now == decision.at;
     if !stands {
         push_decision(draft, &row, items)?;
         row = load(draft, &row.request)?;

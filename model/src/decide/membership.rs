@@ -75,6 +75,12 @@ pub(super) fn enrol(
             && draft.inputs.now < invitation.expires_at,
         ErrorCode::InviteInvalid,
     )?;
+    // A cosignature does not name its key's owner: one key for two members would count twice, so
+    // whoever verifies refuses every checkpoint while two members share one.
+    let shared = state::agencies(draft.state)?
+        .iter()
+        .any(|a| a.active && a.agency != *agency && a.keys.witness == keys.witness);
+    ensure(!shared, ErrorCode::Duplicate)?;
     let index = draft.push_public(EntryBody::Enrolled {
         agency: agency.clone(),
         keys: keys.clone(),

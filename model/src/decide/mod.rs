@@ -40,9 +40,6 @@ pub const MAX_REQUEST_LIFE_S: u64 = 30 * 86_400;
 /// Life of a permit, in seconds.
 pub const PERMIT_LIFE_S: u64 = 300;
 
-/// Age, in seconds, after which a decision is made again before a permit is issued.
-pub const DECISION_FRESH_S: u64 = 10;
-
 /// Most requests that one tick ends.
 pub const MAX_EXPIRED_PER_TICK: usize = 256;
 

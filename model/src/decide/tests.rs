@@ -617,7 +617,7 @@ fn an_invitation_works_once_and_not_after_its_end() {
     let mut world = World::new();
     let token = Digest([200; 32]);
     let agency: AgencyId = "ecole-sud".parse().unwrap();
-    let key = PublicKey([1; 32]);
+    let key = PublicKey([200; 32]);
     let keys = AgencyKeys {
         sector: Sector::Education,
         signing: key,
@@ -644,4 +644,32 @@ fn an_invitation_works_once_and_not_after_its_end() {
     world.now = world.now.minus_s(5);
     done(world.run(&enrol));
     assert_eq!(code(world.run(&enrol)), ErrorCode::InviteInvalid);
+}
+
+#[test]
+fn no_two_members_share_a_witness_key() {
+    let mut world = World::new();
+    let token = Digest([200; 32]);
+    let agency: AgencyId = "ecole-sud".parse().unwrap();
+    let (own, anothers) = (PublicKey([200; 32]), PublicKey([1; 32]));
+    done(world.run(&Command::Invite {
+        agency: agency.clone(),
+        sector: Sector::Education,
+        token,
+        expires_at: world.now.plus_s(10),
+    }));
+    let enrol = |witness| Command::Enrol {
+        agency: agency.clone(),
+        token,
+        keys: AgencyKeys {
+            sector: Sector::Education,
+            signing: own,
+            sealing: own,
+            witness,
+        },
+        certificate: "aa".into(),
+    };
+    assert_eq!(code(world.run(&enrol(anothers))), ErrorCode::Duplicate);
+    // The refusal does not use the invitation up.
+    done(world.run(&enrol(own)));
 }

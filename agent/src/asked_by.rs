@@ -1,0 +1,67 @@
+//! Who asks and why: the context that a requester seals for the holder.
+
+use crate::{context::Context, holder::storage, state};
+use passerelle_model::{
+    bytes::Bytes,
+    commitment::{self, Field, Opening},
+    error::ErrorCode,
+    ids::RequestId,
+    statement::{Body, PAYLOAD_CONTEXT},
+    store::Read,
+};
+use serde::{Deserialize, Serialize};
+
+/// Who asks and why: the requester's context, opened.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskContext {
+    /// The free text.
+    pub justification: String,
+    /// The worker's id.
+    pub worker: String,
+    /// Open the two commitments of the request.
+    pub openings: Vec<Opening>,
+}
+
+/// Data beside the sealed context, so that it never passes for an answer.
+pub(crate) const CONTEXT_AAD: &[u8] = b"context";
+
+/// Opens the context of a request to us.
+///
+/// # Errors
+/// [`ErrorCode::OpeningMismatch`] if it does not fit what the requester signed;
+/// [`ErrorCode::UnknownRequest`].
+pub fn open_context(
+    context: &Context,
+    view: &dyn Read,
+    request: &RequestId,
+) -> Result<AskContext, ErrorCode> {
+    let noticed = state::offer(view, request).map_err(storage)?;
+    let related = noticed.and_then(|n| n.related);
+    let related = related.ok_or(ErrorCode::UnknownRequest)?;
+    let statement = related.envelope.unverified_statement();
+    let Ok(Body::Request(asked)) = statement.map(|s| s.body) else {
+        return Err(ErrorCode::Malformed);
+    };
+    let sealed: Option<&Bytes> = related.payloads.get(PAYLOAD_CONTEXT);
+    let sealed = sealed.ok_or(ErrorCode::PayloadMismatch)?;
+    let keys = &context.identity.keys.sealing;
+    let opened = keys.open(request.as_str().as_bytes(), CONTEXT_AAD, &sealed.0);
+    let opened = opened.map_err(|_| ErrorCode::PayloadMismatch)?;
+    let inner: AskContext =
+        serde_json::from_slice(&opened).map_err(|_| ErrorCode::PayloadMismatch)?;
+    for (field, commitment, value) in [
+        (Field::Worker, &asked.worker, &inner.worker),
+        (
+            Field::Justification,
+            &asked.justification,
+            &inner.justification,
+        ),
+    ] {
+        let opening = commitment::find(&inner.openings, field, commitment);
+        if opening.is_none_or(|o| o.data.0 != value.as_bytes()) {
+            return Err(ErrorCode::OpeningMismatch);
+        }
+    }
+    Ok(inner)
+}

@@ -1,0 +1,286 @@
+//! Two agents without a broker: the test plays the broker's part.
+
+mod exchange;
+mod upkeep;
+
+use crate::{
+    asked_by,
+    config::Worker,
+    context::Context,
+    core::{Core, Writer},
+    event::{Event, Stated, Verdict},
+    facts::{
+        csv_import::{ImportedPerson, SourceId},
+        fact::{Fact, Sensitivity},
+    },
+    holder,
+    inbound::{after_reply, take_in},
+    person::Person,
+    requester::{self, Question},
+    review, seal, state,
+    testing::{Federation, NAMES, NOW, agency, kinds, permit_for},
+    trust::Trust,
+};
+use passerelle_model::{
+    bytes::{Digest, Handle},
+    entry::EntryBody,
+    error::ErrorCode,
+    ids::RequestId,
+    permit::Permit,
+    request::Status,
+    statement::{Body, Item, ReceiptKind},
+    time::Timestamp,
+    vocabulary::{Category, LegalBasis, Level, Outcome, Purpose},
+};
+use passerelle_proto::v1;
+use std::sync::Arc;
+
+const KNOWN: Handle = Handle([9; 32]);
+const UNKNOWN: Handle = Handle([8; 32]);
+
+struct Agent {
+    context: Arc<Context>,
+    core: Core,
+    writer: Writer,
+    dir: tempfile::TempDir,
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(future)
+}
+
+impl Agent {
+    fn new(federation: &mut Federation, name: &str, enrolments: &[v1::Notice]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let context = Arc::new(federation.context(name, dir.path()));
+        let (core, writer) = Core::start(dir.path(), agency(name)).unwrap();
+        let agent = Self {
+            context,
+            core,
+            writer,
+            dir,
+        };
+        for notice in enrolments {
+            agent.hears(NOW, notice.clone()).unwrap();
+        }
+        agent
+    }
+
+    fn write<T: Send + 'static>(
+        &self,
+        at: Timestamp,
+        work: impl FnOnce(&Context, &dyn passerelle_model::store::Read) -> crate::core::Outcome<T>
+        + Send
+        + 'static,
+    ) -> Result<T, ErrorCode> {
+        let context = Arc::clone(&self.context);
+        run(self.core.write(at, move |view| work(&context, view)))
+    }
+
+    /// Takes in a notice, and says which events came of it.
+    fn hears(&self, at: Timestamp, notice: v1::Notice) -> Result<Vec<&'static str>, ErrorCode> {
+        self.write(at, move |context, view| {
+            let events = take_in(context, view, notice, at)?;
+            let kinds = kinds(&events);
+            Ok((events, kinds))
+        })
+    }
+
+    fn happens(&self, events: Vec<Event>) {
+        self.write(NOW, move |_, _| Ok((events, ()))).unwrap();
+    }
+
+    fn outbox(&self) -> Vec<(u64, Stated)> {
+        state::outbox(self.core.view(), None, 100).unwrap()
+    }
+
+    fn said(&self) -> Body {
+        let (_, last) = self.outbox().pop().expect("nothing was said");
+        last.envelope.unverified_statement().unwrap().body
+    }
+
+    /// The broker accepts everything.
+    fn settles(&self) {
+        for (seq, _) in self.outbox() {
+            self.happens(vec![Event::Settled {
+                seq,
+                code: None,
+                index: Some(1_000 + seq),
+            }]);
+        }
+    }
+
+    /// The broker refuses the last statement.
+    fn is_refused(&self, code: ErrorCode, at: Timestamp) -> Vec<&'static str> {
+        let (seq, _) = self.outbox().pop().unwrap();
+        self.write(at, move |context, view| {
+            let code = Some(code);
+            let mut events = vec![Event::Settled {
+                seq,
+                code,
+                index: None,
+            }];
+            events.extend(after_reply(context, view, seq, code, at)?);
+            let kinds = kinds(&events);
+            Ok((events, kinds))
+        })
+        .unwrap()
+    }
+
+    fn reviews(
+        &self,
+        request: &RequestId,
+        verdict: Verdict,
+        worker: &'static str,
+        at: Timestamp,
+    ) -> Result<Vec<&'static str>, ErrorCode> {
+        let request = request.clone();
+        self.write(at, move |context, view| {
+            let trust = Trust::load(&context.identity.anchors, view).unwrap();
+            let events = review::review(context, view, &trust, &request, verdict, worker, at)?;
+            let kinds = kinds(&events);
+            Ok((events, kinds))
+        })
+    }
+
+    fn holds(&self, request: &RequestId) -> state::HoldRow {
+        state::hold(self.core.view(), request).unwrap().unwrap()
+    }
+
+    fn asks(&self, request: &RequestId) -> state::AskRow {
+        state::ask(self.core.view(), request).unwrap().unwrap()
+    }
+
+    fn meta(&self) -> state::Meta {
+        state::meta(self.core.view()).unwrap()
+    }
+}
+
+fn person() -> Person {
+    Person::new("Tremblay", "Zoé", "2009-05-02".parse().unwrap(), None).unwrap()
+}
+
+fn import(fact: Fact) -> Vec<Event> {
+    let people = vec![ImportedPerson {
+        source_id: SourceId("c-1".into()),
+        person: person(),
+        facts: vec![fact],
+        digest: Digest([1; 32]),
+    }];
+    let import = "i".to_owned();
+    let token = Digest::of(&person().match_token());
+    vec![
+        Event::ImportChunk {
+            import: import.clone(),
+            part: 0,
+            people,
+        },
+        Event::ImportCommitted { import, parts: 1 },
+        Event::HandlesFound(vec![(token, KNOWN)]),
+    ]
+}
+
+fn fact() -> Fact {
+    Fact {
+        contact: Some("nurse on duty".into()),
+        since: Some("2025-08-14".parse().unwrap()),
+        text: Some("kept".into()),
+        sensitivity: Sensitivity::try_from(1).unwrap(),
+        ..Fact::empty(Category::InService)
+    }
+}
+
+struct World {
+    federation: Federation,
+    police: Agent,
+    clinic: Agent,
+}
+
+fn world(fact: Fact) -> World {
+    let mut federation = Federation::new();
+    let enrolments = federation.enrolments(&NAMES);
+    let police = Agent::new(&mut federation, "police", &enrolments);
+    let clinic = Agent::new(&mut federation, "clinic", &enrolments);
+    clinic.happens(import(fact));
+    World {
+        federation,
+        police,
+        clinic,
+    }
+}
+
+impl World {
+    /// The police ask; returns the statement and the permit that a broker would give.
+    fn ask(&self, subject: Handle) -> (Stated, Permit) {
+        let question = Question {
+            subject: Some(subject),
+            holder: agency("clinic"),
+            items: vec![Item {
+                category: Category::InService,
+                level: Level::Involvement,
+            }],
+            purpose: Purpose::Screen,
+            basis: LegalBasis::Consent,
+            reliance: None,
+            case: None,
+            emergency: None,
+            justification: "he was found \"alone\" — très tard".into(),
+            worker: Worker {
+                id: "w-1".into(),
+                role: passerelle_model::vocabulary::WorkerRole::Officer,
+                trained: true,
+            },
+            not_after: NOW.plus_s(86_400),
+        };
+        let trust = Trust::load(
+            &self.police.context.identity.anchors,
+            self.police.core.view(),
+        );
+        let made = requester::ask(&self.police.context, &trust.unwrap(), question, NOW);
+        let (_, stated) = made.unwrap();
+        self.police
+            .happens(vec![Event::Stated(Box::new(stated.clone()))]);
+        self.police.settles();
+        let permit = permit_for("police", &stated.envelope, NOW);
+        (stated, permit)
+    }
+
+    fn offer(&mut self, stated: &Stated, permit: &Permit) -> v1::Notice {
+        let secrets = self.police.context.vault.open(&permit.request).unwrap();
+        let openings: Vec<_> = secrets
+            .unwrap()
+            .openings
+            .into_iter()
+            .filter(|o| o.field == passerelle_model::commitment::Field::Subject)
+            .collect();
+        let context = &stated.payloads["context"].0;
+        let offer = self
+            .federation
+            .offer(permit, &stated.envelope, &openings, context);
+        // The requester hears of it too, without what is for the holder.
+        let heard = v1::Notice {
+            permit_signature: Vec::new(),
+            related: None,
+            ..offer.clone()
+        };
+        self.police.hears(NOW, heard).unwrap();
+        offer
+    }
+
+    /// Carries the clinic's last answer to the police.
+    fn deliver(&mut self, spoil: impl FnOnce(&mut v1::Notice)) -> Vec<&'static str> {
+        let (_, stated) = self.clinic.outbox().pop().unwrap();
+        let mut notice = self.federation.said(NOW, "clinic", stated.envelope);
+        let sealed = stated.payloads["answer"].0.clone();
+        notice.payloads = [("answer".to_owned(), sealed)].into();
+        spoil(&mut notice);
+        self.clinic.settles();
+        self.police.hears(NOW, notice).unwrap()
+    }
+
+    fn opened(&self, request: &RequestId) -> Result<holder::SealedAnswer, ErrorCode> {
+        let row = self.police.asks(request);
+        requester::opened_answer(&self.police.context, self.police.core.view(), &row)
+    }
+}

@@ -1,0 +1,107 @@
+//! Human review at the holder, and what follows when the broker refuses an answer.
+//!
+//! In scope: a reviewer's word, a second approver, permits that ran out meanwhile. Functions of
+//! the state, run by the single writer. Out of scope: who may review (the agency's settings).
+
+use crate::{
+    context::Context,
+    event::{Event, Verdict},
+    holder::{renew, storage, use_permit},
+    state,
+    trust::Trust,
+    verify::CheckedNotice,
+};
+use passerelle_model::{
+    entry::EntryBody, error::ErrorCode, ids::RequestId, pdp::Obligation, request::Status,
+    statement::Answer, store::Read, time::Timestamp,
+};
+
+/// What a person here decided on a request that waits for one.
+///
+/// # Errors
+/// [`ErrorCode::UnknownRequest`], [`ErrorCode::WrongState`], [`ErrorCode::Duplicate`] if a second
+/// person has to agree and this is the first one again; the store.
+pub fn review(
+    context: &Context,
+    view: &dyn Read,
+    trust: &Trust,
+    request: &RequestId,
+    verdict: Verdict,
+    worker: &str,
+    now: Timestamp,
+) -> Result<Vec<Event>, ErrorCode> {
+    let row = state::hold(view, request).map_err(storage)?;
+    let mut row = row.ok_or(ErrorCode::UnknownRequest)?;
+    if row.status != Status::HolderReview {
+        return Err(ErrorCode::WrongState);
+    }
+    let notice = latest_offer(view, request)?.ok_or(ErrorCode::WrongState)?;
+    let EntryBody::Offered { permit } = &notice.entry().body else {
+        return Err(ErrorCode::Internal);
+    };
+    let first = row.verdict.as_ref().map(|v| v.workers.clone());
+    if first
+        .as_ref()
+        .is_some_and(|w| w.iter().any(|w| w == worker))
+        && verdict == Verdict::Approve
+    {
+        return Err(ErrorCode::Duplicate);
+    }
+    let awaits_second = verdict == Verdict::Approve
+        && permit.obligations.contains(&Obligation::SecondApprover)
+        && first.is_none();
+    let reviewed = Event::Reviewed {
+        request: request.clone(),
+        verdict,
+        worker: worker.to_owned(),
+        items: permit.items.clone(),
+        awaits_second,
+    };
+    if awaits_second {
+        return Ok(vec![reviewed]);
+    }
+    row.verdict = Some(state::VerdictRow {
+        verdict,
+        items: permit.items.clone(),
+        workers: vec![worker.to_owned()],
+        awaits_second: false,
+    });
+    let follow = use_permit(context, view, &notice, permit, Some(&row), trust, now)?;
+    Ok(std::iter::once(reviewed).chain(follow).collect())
+}
+
+fn latest_offer(view: &dyn Read, request: &RequestId) -> Result<Option<CheckedNotice>, ErrorCode> {
+    let noticed = state::offer(view, request).map_err(storage)?;
+    Ok(noticed.and_then(CheckedNotice::from_journal))
+}
+
+/// What follows when the broker refused our answer because of its permit: another offer may have
+/// come meanwhile, or has to be asked for. Nothing has crossed.
+///
+/// # Errors
+/// The store, or no randomness.
+pub fn after_refusal(
+    context: &Context,
+    view: &dyn Read,
+    trust: &Trust,
+    answer: &Answer,
+    code: ErrorCode,
+    now: Timestamp,
+) -> Result<Vec<Event>, ErrorCode> {
+    let row = state::hold(view, &answer.request).map_err(storage)?;
+    let (Some(mut row), Some(notice)) = (row, latest_offer(view, &answer.request)?) else {
+        return Ok(Vec::new());
+    };
+    let EntryBody::Offered { permit } = &notice.entry().body else {
+        return Ok(Vec::new());
+    };
+    row.given = None;
+    if row.permit != answer.permit {
+        return use_permit(context, view, &notice, permit, Some(&row), trust, now);
+    }
+    match code {
+        ErrorCode::PermitExpired => renew(context, permit, Some(&row), now),
+        // A newer offer is on its way.
+        _ => Ok(Vec::new()),
+    }
+}
