@@ -4,8 +4,8 @@
 use crate::{
     apply_notice,
     event::{Event, Stated, Transaction, Verdict},
-    facts::csv_import::ImportedPerson,
-    state::{self, AskRow, GivenRow, LabelRow, Meta, PersonRow, SentRow, VerdictRow, key},
+    facts::{csv_import::ImportedPerson, fact::Fact},
+    state::{self, AskRow, GivenRow, LabelRow, Meta, PersonRow, SentRow, VerdictRow, WaryRow, key},
 };
 use passerelle_model::{
     bytes::{Digest, Handle},
@@ -411,10 +411,31 @@ fn put_person(view: &mut Overlay<'_>, record: ImportedPerson) -> Result<(), Stor
         m.facts = m.facts.saturating_add(facts);
         m.without_handle = m.without_handle.saturating_add(u64::from(handle.is_none()));
     })?;
+    for fact in &record.facts {
+        note_weight(view, fact)?;
+    }
     let row = PersonRow {
         record,
         token,
         handle,
     };
     state::put(view, key::of(key::PERSON, source.as_bytes()), &row)
+}
+
+/// Only ever grows: a category in which one record needed a person's look keeps getting it.
+fn note_weight(view: &mut Overlay<'_>, fact: &Fact) -> Result<(), StoreError> {
+    let old = state::wary(view, fact.category)?;
+    let row = old.unwrap_or_default();
+    let new = WaryRow {
+        third_party_at_risk: row.third_party_at_risk || fact.third_party_at_risk,
+        sensitivity: row.sensitivity.max(fact.sensitivity.rank()),
+    };
+    if old == Some(new) {
+        return Ok(());
+    }
+    state::put(
+        view,
+        key::of(key::WARY, fact.category.code().as_bytes()),
+        &new,
+    )
 }

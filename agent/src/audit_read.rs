@@ -5,10 +5,10 @@
 //! Out of scope: checking an export later, alone (binary `passerelle-audit`).
 
 use crate::{node::Node, session::code_of};
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use passerelle_audit::{
     checkpoint,
     cosignature::cosigned_by,
+    export::{ExportHeader, ExportRow, write_header, write_row},
     merkle::{Frontier, leaf_hash},
 };
 use passerelle_model::{
@@ -23,7 +23,6 @@ use passerelle_proto::{
     v1::{EntriesRequest, LatestCheckpointRequest, LogRow, log_read_client::LogReadClient},
     views::{AuditLine, AuditPage},
 };
-use serde::Serialize;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -293,64 +292,32 @@ fn short(hex: &str) -> &str {
     hex.get(..12).unwrap_or(hex)
 }
 
-#[derive(Serialize)]
-struct Header<'a> {
-    #[serde(rename = "@format")]
-    format: &'static str,
-    federation: &'a str,
-    checkpoint_key: &'a str,
-    checkpoint: &'a str,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum ExportRow<'a> {
-    Entry {
-        index: u64,
-        entry: String,
-        openings: &'a [Opening],
-    },
-    Hash {
-        index: u64,
-        leaf_hash: String,
-    },
-}
-
-/// The export file: a header line and one line an entry.
+/// The export file, in the one spelling that an auditor's program reads.
 ///
 /// # Errors
 /// [`ErrorCode::Internal`]: it can't be encoded.
 pub fn export(node: &Node, log: &CheckedLog) -> Result<Vec<u8>, ErrorCode> {
     let membership = &node.context.identity.membership;
+    let header = ExportHeader::new(
+        log.checkpoint.clone(),
+        membership.checkpoint_key.clone(),
+        membership.federation.clone(),
+    );
     let mut file = Vec::new();
-    push_line(
-        &mut file,
-        &Header {
-            format: "passerelle-audit-export/1",
-            federation: membership.federation.as_str(),
-            checkpoint_key: &membership.checkpoint_key,
-            checkpoint: &log.checkpoint,
-        },
-    )?;
+    write_header(&mut file, &header).map_err(|_| ErrorCode::Internal)?;
     for (index, row) in (0_u64..).zip(&log.rows) {
-        let line = match &row.entry {
+        let row = match &row.entry {
             Some(entry) => ExportRow::Entry {
                 index,
-                entry: STANDARD.encode(entry),
-                openings: &row.openings,
+                entry: entry.clone(),
+                openings: row.openings.clone(),
             },
-            None => ExportRow::Hash {
+            None => ExportRow::Hidden {
                 index,
-                leaf_hash: row.leaf.to_hex(),
+                leaf_hash: row.leaf,
             },
         };
-        push_line(&mut file, &line)?;
+        write_row(&mut file, &row).map_err(|_| ErrorCode::Internal)?;
     }
     Ok(file)
-}
-
-fn push_line<T: Serialize>(file: &mut Vec<u8>, line: &T) -> Result<(), ErrorCode> {
-    serde_json::to_writer(&mut *file, line).map_err(|_| ErrorCode::Internal)?;
-    file.push(b'\n');
-    Ok(())
 }

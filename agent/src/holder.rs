@@ -151,7 +151,9 @@ fn proceed(
     let records = find_records(view, checked)?;
     let requester = requester(trust, checked)?;
     let ruling = rule(context, checked, &records, &requester, approved, now)?;
-    let Some(ruling) = ruling.filter(|_| approved || !checked.permit().review) else {
+    let looks_first =
+        checked.permit().review || a_person_looks_first(context, view, checked, &requester)?;
+    let Some(ruling) = ruling.filter(|_| approved || !looks_first) else {
         return Ok(vec![Event::ReviewAsked {
             request: checked.permit().request.clone(),
             review_by: now.plus_s(context.config.review_deadline_h.saturating_mul(3_600)),
@@ -216,6 +218,34 @@ fn read_facts(checked: &CheckedPermit, records: &[PersonRow], now: Timestamp) ->
         })
         .filter(is_permitted)
         .collect()
+}
+
+/// Whether the agency's own policy wants a person to look before such a request is answered, for
+/// the weightiest record that there is in the category, whoever it is about.
+///
+/// If it were for the record that was found, an answer that takes hours would say that there is
+/// one, and one that comes at once that there is none (promise 9).
+fn a_person_looks_first(
+    context: &Context,
+    view: &dyn Read,
+    checked: &CheckedPermit,
+    requester: &Agency,
+) -> Result<bool, ErrorCode> {
+    for item in &checked.permit().items {
+        let Some(wary) = state::wary(view, item.category).map_err(storage)? else {
+            continue;
+        };
+        let record = RecordFacts {
+            third_party_at_risk: wary.third_party_at_risk,
+            sensitivity: wary.sensitivity,
+            ..RecordFacts::default()
+        };
+        let ruling = rule_record(context, checked, item, item.level, record, requester, false);
+        if ruling.verdict == local::Verdict::Review {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What this agency does, with the ids of the local rules that say so.
@@ -291,6 +321,32 @@ fn rule_fact(
     requester: &Agency,
     approved: bool,
 ) -> local::LocalRuling {
+    // Restricted content is never reduced to more than the contact: the rule is asked about what
+    // would leave, so that the contact of the owner may (DATA, rule 22).
+    let level = if fact.restricted {
+        item.level.min(Level::Contact)
+    } else {
+        item.level
+    };
+    let record = RecordFacts {
+        specially_protected: fact.specially_protected,
+        youth_record: fact.youth_record,
+        third_party_at_risk: fact.third_party_at_risk,
+        restricted: fact.restricted,
+        sensitivity: fact.sensitivity.rank(),
+    };
+    rule_record(context, checked, item, level, record, requester, approved)
+}
+
+fn rule_record(
+    context: &Context,
+    checked: &CheckedPermit,
+    item: &Item,
+    level: Level,
+    record: RecordFacts,
+    requester: &Agency,
+    approved: bool,
+) -> local::LocalRuling {
     let permit = checked.permit();
     context.policy.rule(&LocalMatter {
         requester,
@@ -299,20 +355,8 @@ fn rule_fact(
         on_consent: permit.basis == LegalBasis::Consent,
         review_approved: approved,
         category: item.category,
-        // Restricted content is never reduced to more than the contact: the rule is asked about
-        // what would leave, so that the contact of the owner may (DATA, rule 22).
-        level: if fact.restricted {
-            item.level.min(Level::Contact)
-        } else {
-            item.level
-        },
-        record: Some(RecordFacts {
-            specially_protected: fact.specially_protected,
-            youth_record: fact.youth_record,
-            third_party_at_risk: fact.third_party_at_risk,
-            restricted: fact.restricted,
-            sensitivity: fact.sensitivity.rank(),
-        }),
+        level,
+        record: Some(record),
     })
 }
 

@@ -217,6 +217,16 @@ pub struct LabelRow {
     pub label: String,
 }
 
+/// The weightiest flags that any fact of a category has had here: what decides whether a person
+/// looks first, so that it does not depend on whose record is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaryRow {
+    /// Whether one of them puts a third party at risk.
+    pub third_party_at_risk: bool,
+    /// The highest sensitivity, 0 to 3.
+    pub sensitivity: u8,
+}
+
 /// Keys: table name, slash, id.
 pub(crate) mod key {
     use super::{Digest, Handle};
@@ -237,6 +247,7 @@ pub(crate) mod key {
     pub(crate) const TOKEN: &str = "token/";
     pub(crate) const LABEL: &str = "label/";
     pub(crate) const STAGED: &str = "staged/";
+    pub(crate) const WARY: &str = "wary/";
 
     pub(crate) fn of(table: &str, id: &[u8]) -> Vec<u8> {
         [table.as_bytes(), id].concat()
@@ -441,4 +452,12 @@ pub fn people_by_handle(view: &dyn Read, handle: &Handle) -> Result<Vec<PersonRo
         people.extend(load(view, &key::of(key::PERSON, source))?);
     }
     Ok(people)
+}
+
+/// The weightiest flags of a category's facts, if there ever were any.
+pub fn wary(
+    view: &dyn Read,
+    category: passerelle_model::vocabulary::Category,
+) -> Result<Option<WaryRow>, StoreError> {
+    load(view, &key::of(key::WARY, category.code().as_bytes()))
 }

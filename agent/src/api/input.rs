@@ -64,22 +64,14 @@ pub(super) fn ids<T: FromStr<Err = InvalidId>>(
 
 /// Members of the federation. Any other name is refused here and goes no further: it may be a
 /// person's, in the wrong field, and the broker reads this one.
-pub(super) fn members(
-    node: &Node,
-    field: &str,
-    texts: &[String],
-) -> Result<Vec<AgencyId>, Status> {
+pub(super) fn members(node: &Node, field: &str, texts: &[String]) -> Result<Vec<AgencyId>, Status> {
     let agencies = ids(field, texts)?;
     are_members(node, field, &agencies)?;
     Ok(agencies)
 }
 
 /// As [`members`], for names that are parsed already.
-pub(super) fn are_members(
-    node: &Node,
-    field: &str,
-    agencies: &[AgencyId],
-) -> Result<(), Status> {
+pub(super) fn are_members(node: &Node, field: &str, agencies: &[AgencyId]) -> Result<(), Status> {
     let trust = node.trust().map_err(super::refused)?;
     if agencies.iter().all(|agency| trust.active(agency).is_some()) {
         return Ok(());

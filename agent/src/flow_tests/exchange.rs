@@ -107,6 +107,29 @@ fn a_review_is_asked_for_whether_or_not_there_is_a_record() {
 }
 
 #[test]
+fn whether_a_person_looks_first_does_not_depend_on_whose_record_is_asked_for() {
+    let weighty = Fact {
+        sensitivity: Sensitivity::UNKNOWN,
+        ..fact()
+    };
+    let protected = Fact {
+        specially_protected: true,
+        ..weighty.clone()
+    };
+    for (subject, fact) in [
+        (KNOWN, weighty.clone()),
+        (UNKNOWN, weighty),
+        (KNOWN, protected),
+    ] {
+        let mut world = world(fact);
+        let (stated, permit) = world.ask(subject);
+        let offer = world.offer(&stated, &permit);
+        let events = world.clinic.hears(NOW, offer).unwrap();
+        assert_eq!(events, ["noticed", "review_asked"]);
+    }
+}
+
+#[test]
 fn a_reviewer_may_decline_or_say_nothing() {
     for (verdict, outcome) in [
         (Verdict::Decline, Outcome::Declined),
