@@ -73,23 +73,14 @@ impl Failure {
         }
     }
 
-    /// An error code, with what is known beyond its explanation.
-    pub(crate) fn coded(code: ErrorCode, detail: Option<String>) -> Self {
-        let explanation = code.explanation();
-        let message = match detail {
-            Some(detail) if !detail.is_empty() && detail != explanation => {
-                if detail.contains(explanation) {
-                    detail
-                } else {
-                    format!("{explanation}: {detail}")
-                }
-            }
-            _ => explanation.to_owned(),
-        };
+    /// An error code in its general words, or in words that fit better.
+    pub(crate) fn coded(code: ErrorCode, words: Option<String>) -> Self {
         Self {
             exit: exit_of(code),
             code: code.code(),
-            message,
+            message: words
+                .filter(|words| !words.is_empty())
+                .unwrap_or_else(|| code.explanation().to_owned()),
             hint: hint(code).map(str::to_owned),
         }
     }
@@ -169,7 +160,7 @@ impl From<tonic::Status> for Failure {
         }
         match status.code() {
             tonic::Code::Unavailable | tonic::Code::DeadlineExceeded => {
-                Self::coded(ErrorCode::Unavailable, Some(status.message().to_owned()))
+                Self::coded(ErrorCode::Unavailable, None)
             }
             tonic::Code::InvalidArgument => Self {
                 exit: Exit::Refused,

@@ -238,10 +238,12 @@ pub(super) fn inbox(lines: &[RequestLine]) -> String {
 /// Everything that is known of a request.
 pub(super) fn request(view: &RequestView, lang: Lang) -> String {
     let line = &view.line;
+    let asked_by = view.asked_by.as_ref();
     let mut out = fields(&[
         ("request", line.request.clone()),
         ("from, to", format!("{}, {}", line.requester, line.holder)),
         ("at", line.at.to_rfc3339()),
+        ("items", line.items.join(" ")),
         ("purpose", line.purpose.clone()),
         ("basis", view.basis.clone()),
         ("case", view.case.clone().unwrap_or_default()),
@@ -253,27 +255,25 @@ pub(super) fn request(view: &RequestView, lang: Lang) -> String {
             line.review_by
                 .map_or_else(String::new, Timestamp::to_rfc3339),
         ),
+        (
+            "asked by",
+            asked_by.map_or_else(String::new, |a| format!("{} ({})", a.worker, a.role)),
+        ),
+        (
+            "why",
+            asked_by.map_or_else(String::new, |a| a.justification.clone()),
+        ),
+        (
+            "record found",
+            view.record_found.map_or_else(String::new, |found| {
+                if found { "yes" } else { "no" }.to_owned()
+            }),
+        ),
     ]);
-    if let Some(asked_by) = &view.asked_by {
-        out.push_str(&fields(&[
-            (
-                "asked by",
-                format!("{} ({})", asked_by.worker, asked_by.role),
-            ),
-            ("why", asked_by.justification.clone()),
-        ]));
-    }
-    if let Some(found) = view.record_found {
-        let found = if found { "yes" } else { "no" };
-        out.push_str(&fields(&[("record found", found.to_owned())]));
-    }
-    let entry = view
-        .decision_index
-        .map_or_else(String::new, |index| format!(" (log entry {index})"));
-    if view.decision.is_empty() {
-        out.push_str("\nNot decided yet; it is sent when the broker can be reached.\n");
-    } else {
-        let _infallible = writeln!(out, "\nDecision{entry}:");
+    if let Some(index) = view.decision_index {
+        let _infallible = writeln!(out, "\nDecision (log entry {index}):");
+    } else if line.status == Status::Submitted {
+        out.push_str("\nIt is sent and decided when the broker can be reached.\n");
     }
     for item in &view.decision {
         out.push_str(&decided_item(item, lang));
@@ -309,19 +309,18 @@ pub(crate) fn decided_item(item: &ItemView, lang: Lang) -> String {
         Lang::En => &item.explained_en,
         Lang::Fr => &item.explained_fr,
     };
-    for sentence in words {
+    // The first sentence says the effect once more.
+    for sentence in words.iter().skip(1) {
         let _infallible = writeln!(out, "          {sentence}");
     }
-    for reason in &ruling.reasons {
-        let source = if reason.source.is_empty() {
-            String::new()
-        } else {
-            format!(", source {}", reason.source)
-        };
-        let _infallible = writeln!(out, "          rule {}{source}", reason.rule);
-    }
-    for obligation in &ruling.obligations {
-        let _infallible = writeln!(out, "          must: {}", obligation_words(obligation));
+    // A library without texts, or another version's: at least what stands in the log.
+    if words.is_empty() {
+        for reason in &ruling.reasons {
+            let _infallible = writeln!(out, "          rule {} {}", reason.rule, reason.source);
+        }
+        for obligation in &ruling.obligations {
+            let _infallible = writeln!(out, "          must {}", obligation_words(obligation));
+        }
     }
     out
 }
@@ -350,15 +349,23 @@ fn answer_text(answer: &AnswerView) -> String {
     out
 }
 
-/// A value without JSON's quotation marks where it is plain text.
+/// A fact without what stands beside it already: its category and level. A fact that says no more
+/// than that says yes.
 pub(crate) fn plain(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::String(text) => text.clone(),
-        serde_json::Value::Object(map) => map
-            .iter()
-            .map(|(name, value)| format!("{name}: {}", plain(value)))
-            .collect::<Vec<_>>()
-            .join(", "),
+        serde_json::Value::Object(map) => {
+            let parts: Vec<_> = map
+                .iter()
+                .filter(|(name, _)| !["category", "level"].contains(&name.as_str()))
+                .map(|(name, value)| format!("{name} {}", plain(value)))
+                .collect();
+            if parts.is_empty() {
+                "yes".to_owned()
+            } else {
+                parts.join(", ")
+            }
+        }
         other => other.to_string(),
     }
 }

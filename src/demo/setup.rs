@@ -226,7 +226,7 @@ pub(super) fn short_agreement(now: Timestamp, ends_at: Timestamp) -> Draft {
     Draft {
         purposes: vec!["deliver"],
         starts: now.minus_s(60).to_rfc3339(),
-        review: now.minus_s(60).to_rfc3339(),
+        review: ends_at.to_rfc3339(),
         ends: ends_at.to_rfc3339(),
         parties: parties(&[POLICE, COMMUNITY]),
         lines: vec![line(COMMUNITY, POLICE, "engagement", "coded")],

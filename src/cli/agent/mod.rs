@@ -76,7 +76,9 @@ Examples:
     #[command(after_help = "\
 Examples:
   passerelle agent import --dir /srv/police-nord --mapping police.toml police.csv
-  passerelle agent import --dir /srv/police-nord --mapping police.toml police.csv --dry-run")]
+  passerelle agent import --dir /srv/police-nord --mapping police.toml police.csv --dry-run
+
+Importing the same file again changes nothing. Exit code 1: rows were left out; they are listed.")]
     Import {
         #[command(flatten)]
         place: Place,
@@ -320,7 +322,12 @@ async fn review(global: Global, args: VerdictArgs, verdict: &str) -> Result<Exit
         worker: args.worker.name(&args.place.dir),
     };
     let done: Done = backend::document(node.review(request).await)?;
-    done_text(global, &done, &verdict.replace('_', " "))
+    let what = match verdict {
+        "approve" => "approved",
+        "decline" => "declined",
+        _ => "answered with `cannot say`",
+    };
+    done_text(global, &done, what)
 }
 
 async fn show(global: Global, args: VerdictArgs) -> Result<Exit, Failure> {

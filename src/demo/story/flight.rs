@@ -11,6 +11,9 @@ use passerelle_model::{pdp::Effect, request::Status};
 use passerelle_proto::views::{Done, RequestView};
 use std::time::Duration;
 
+/// Seconds that the clinic is away, from the question on.
+const AWAY_S: u64 = 2;
+
 /// How long nothing must come after an agency is back.
 const STILL_NOTHING: Duration = Duration::from_secs(2);
 
@@ -56,6 +59,17 @@ pub(super) async fn withdrawal(world: &mut World, report: &mut Report) -> anyhow
         "the community house has answered the health centre",
     );
 
+    let third = in_flight(world, report, &consent).await?;
+    nothing_crosses(world, report, &third).await?;
+    recipients_are_told(world, report, &first, &second).await
+}
+
+/// A request waits for an agency that is down; the consent is withdrawn; the agency comes back.
+async fn in_flight(
+    world: &mut World,
+    report: &mut Report,
+    consent: &str,
+) -> anyhow::Result<RequestView> {
     world.stop(POLICE).await?;
     report.say("The police node is down. The community house asks it all the same.");
     let question = Question {
@@ -70,10 +84,19 @@ pub(super) async fn withdrawal(world: &mut World, report: &mut Report) -> anyhow
     );
 
     let dir = world.dir(COMMUNITY);
-    let args = ["agent", "consent", "withdraw", "--dir", &dir, &consent];
+    let args = ["agent", "consent", "withdraw", "--dir", &dir, consent];
     let _withdrawn: Done = world.shell.done(&args).await?;
     report.say("Éloïse withdraws her consent. Then the police node comes back.");
     world.start_agent(POLICE).await?;
+    Ok(third)
+}
+
+/// What waited is stopped, and the agency that is back hears nothing of it.
+async fn nothing_crosses(
+    world: &World,
+    report: &mut Report,
+    third: &RequestView,
+) -> anyhow::Result<()> {
     let is_stopped = |view: &RequestView| view.line.status == Status::Stopped;
     let third = world
         .show_until(COMMUNITY, &third.line.request, is_stopped)
@@ -97,10 +120,19 @@ pub(super) async fn withdrawal(world: &mut World, report: &mut Report) -> anyhow
             && !has(&kinds, "offered")
             && !has(&kinds, "answer"),
     );
+    Ok(())
+}
+
+async fn recipients_are_told(
+    world: &World,
+    report: &mut Report,
+    first: &RequestView,
+    second: &RequestView,
+) -> anyhow::Result<()> {
     let is_recalled = |view: &RequestView| view.answer.as_ref().is_some_and(|a| a.recalled);
     for (agency, view, who) in [
-        (COMMUNITY, &first, "the community house"),
-        (HEALTH, &second, "the health centre"),
+        (COMMUNITY, first, "the community house"),
+        (HEALTH, second, "the health centre"),
     ] {
         let view = world
             .show_until(agency, &view.line.request, is_recalled)
@@ -125,7 +157,10 @@ pub(super) async fn withdrawal(world: &mut World, report: &mut Report) -> anyhow
 pub(super) async fn offline(world: &mut World, report: &mut Report) -> anyhow::Result<()> {
     consent_to_health(world, "offline").await?;
     world.stop(HEALTH).await?;
-    report.say("The health centre's node is down. The community house asks about Jérôme.");
+    report.say("The health centre's node is down. The community house asks about Jérôme, and");
+    report.say(&format!(
+        "waits {AWAY_S} seconds for an answer (in the scenario: two days)."
+    ));
     let question = Question {
         from: COMMUNITY,
         to: HEALTH,
@@ -135,7 +170,7 @@ pub(super) async fn offline(world: &mut World, report: &mut Report) -> anyhow::R
         basis: "consent",
         more: &[],
         why: "he asked us to find out",
-        wait: Some(2),
+        wait: Some(AWAY_S),
     };
     let (exit, view) = world.ask(&question).await?;
     let request = view.line.request.clone();
