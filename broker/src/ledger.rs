@@ -257,7 +257,7 @@ impl Batch<'_> {
     }
 
     /// How many records there are so far.
-    pub fn len(&self) -> usize {
+    pub fn records(&self) -> usize {
         self.records.len()
     }
 

@@ -185,7 +185,7 @@ impl Worker {
             let pdp = self.pdp.clone();
             let mut batch = self.ledger.batch(pdp.as_ref());
             let mut answers: Answers = Vec::new();
-            while batch.len() < MAX_BATCH_RECORDS {
+            while batch.records() < MAX_BATCH_RECORDS {
                 let Some(job) = jobs.next() else { break };
                 let now = clock::now();
                 let (reply, records) = batch.run(&job.command, now, home::random()?)?;

@@ -122,7 +122,20 @@ impl Witnesses {
             members.insert(agency.agency, key);
         }
         let mut state = self.state();
-        state.members = members;
+        let former = std::mem::replace(&mut state.members, members);
+        let State {
+            members,
+            rounds,
+            own,
+            ..
+        } = &mut *state;
+        // With another key an agency is another witness: what the former key cosigned is not its
+        // own, and it is asked anew.
+        let stays = |a: &AgencyId| members.contains_key(a) && members.get(a) == former.get(a);
+        for round in rounds {
+            round.cosigners.retain(stays);
+        }
+        own.retain(|a, _| stays(a));
         state.next_member = last.map_or(0, |index| index.saturating_add(1));
         if state.rounds.back().is_some_and(|r| !r.has_quorum) {
             state.rounds.pop_back();

@@ -11,7 +11,6 @@ pub mod views;
 /// Generated code.
 #[expect(
     missing_docs,
-    clippy::all,
     unused_qualifications,
     reason = "generated from the .proto files, which carry the documentation"
 )]

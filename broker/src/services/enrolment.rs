@@ -81,6 +81,11 @@ impl v1::enrolment_server::Enrolment for EnrolmentService {
             Reply::Refused { code, .. } => return Err(convert::status(code)),
             Reply::Nothing => return Err(convert::status(ErrorCode::Internal)),
         };
+        // Before the agent can attach: with new keys it is a new witness.
+        broker
+            .witnesses
+            .reload_members()
+            .map_err(|e| internal(&e))?;
         // An agency that enrols again has new keys: its old certificate ends now.
         if let Some(former) = former {
             broker.connections.revoke(&former.certificate);
