@@ -43,7 +43,7 @@ $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install cargo-deny --version $(DENY_VERSION) --locked --root $(TOOLS)
 
 deny: $(TOOLS)/bin/cargo-deny ## Licences, sources, bans; advisories where their database is reachable.
-	$(TOOLS)/bin/cargo-deny --offline --locked check bans licenses sources
+	$(TOOLS)/bin/cargo-deny --locked check --hide-inclusion-graph bans licenses sources
 	@$(TOOLS)/bin/cargo-deny --locked check advisories || deploy/advisories.sh
 
 demo-once: setup build

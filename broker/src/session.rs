@@ -241,13 +241,20 @@ impl Session {
             witness.at = *size;
             witness.pending = None;
         }
-        if let Err(code) = self
+        let taken = self
             .broker
             .witnesses
-            .cosigned(&self.agency, *size, signature)
-        {
-            tracing::warn!(agency = %self.agency, size, %code, "cosignature refused");
-            self.witness().refused = (*size, MAX_CONFLICTS);
+            .cosigned(&self.agency, *size, signature);
+        match taken {
+            Ok(()) => {}
+            // Its round was given up meanwhile, or is long over: nobody's fault.
+            Err(ErrorCode::OutOfRange) => {
+                tracing::debug!(agency = %self.agency, size, "cosignature without a round");
+            }
+            Err(code) => {
+                tracing::warn!(agency = %self.agency, size, %code, "cosignature refused");
+                self.witness().refused = (*size, MAX_CONFLICTS);
+            }
         }
         self.broker.witnesses.poke();
     }

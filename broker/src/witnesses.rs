@@ -137,7 +137,13 @@ impl Witnesses {
         }
         own.retain(|a, _| stays(a));
         state.next_member = last.map_or(0, |index| index.saturating_add(1));
-        if state.rounds.back().is_some_and(|r| !r.has_quorum) {
+        let next_member = state.next_member;
+        let covers = |round: &Round| next_member <= round.signed.checkpoint().size();
+        if state
+            .rounds
+            .back()
+            .is_some_and(|r| !r.has_quorum && !covers(r))
+        {
             state.rounds.pop_back();
         }
         drop(state);

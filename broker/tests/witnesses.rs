@@ -269,3 +269,15 @@ fn a_change_of_members_gives_up_the_round_that_does_not_cover_it() {
     let late = world.witnesses.cosigned(&gone, before + 1, "x");
     assert!(late.is_err(), "a former member counts no more");
 }
+
+#[test]
+fn reading_the_members_again_keeps_a_round_that_covers_them() {
+    let mut world = World::new(4);
+    world.witnesses.start_round().unwrap();
+    world.cosign(0).unwrap();
+    world.cosign(1).unwrap();
+    world.witnesses.reload_members().unwrap();
+    world.witnesses.start_round().unwrap();
+    let size = world.cosign(2).unwrap();
+    assert_eq!(world.published(), size, "the first two were forgotten");
+}
