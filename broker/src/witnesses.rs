@@ -109,6 +109,8 @@ impl Witnesses {
     /// checkpoint is who was a member in the last entry that it covers, so the change needs a
     /// checkpoint that covers it.
     pub fn reload_members(&self) -> Result<(), BrokerError> {
+        // Locked before reading: of two that reload at once the one that read last must write last.
+        let mut state = self.state();
         let projection = self.view.projection.as_ref();
         // In this order: a change between the two reads is seen again, never missed.
         let last = state::membership(projection, 0, usize::MAX)?
@@ -121,7 +123,6 @@ impl Witnesses {
             let key = VerifierKey::new(&name, SignatureType::CosignatureV1, agency.keys.witness)?;
             members.insert(agency.agency, key);
         }
-        let mut state = self.state();
         let former = std::mem::replace(&mut state.members, members);
         let State {
             members,

@@ -22,7 +22,7 @@ impl Ran {
     pub fn error_code(&self) -> Option<String> {
         let parse = |line: &str| serde_json::from_str::<Value>(line).ok();
         let mut lines = self.stderr.lines().rev().filter_map(parse);
-        Some(lines.find_map(|l| l.get("error")?.as_str().map(str::to_owned))?)
+        lines.find_map(|l| l.get("error")?.as_str().map(str::to_owned))
     }
 
     /// The same, which must have succeeded.

@@ -125,8 +125,10 @@ impl Federation {
         let args = ["broker", "serve", "--dir", text(&dir)?, "--listen", &listen];
         let mut broker = self.service("broker", &args)?;
         let address = wait::until("the broker to say where it listens", || {
-            let found = broker.require_alive().map(|()| listening(&broker.output()));
-            async move { found }
+            let alive = broker.require_alive();
+            // On standard output for programs, in the log for people; either will do.
+            let said = [broker.output(), broker.own_log()].join("\n");
+            async move { alive.map(|()| listening(&said)) }
         })
         .await?;
         self.address = Some(address);
@@ -154,7 +156,10 @@ impl Federation {
     /// Invites an agency for a day; the invitation's text.
     pub async fn invite(&self, agency: &str, sector: &str) -> anyhow::Result<String> {
         let args = [agency, "--sector", sector];
-        self.broker_cli("invite", &args).await?.done()?.text("token")
+        self.broker_cli("invite", &args)
+            .await?
+            .done()?
+            .text("token")
     }
 
     /// Revokes an agency.
@@ -166,7 +171,7 @@ impl Federation {
     pub async fn raw(&self, agency: &str, sector: &str) -> anyhow::Result<RawAgency> {
         let invitation = self.invite(agency, sector).await?;
         let enrolled = RawAgency::enrol(self.address(), &self.name, &invitation).await;
-        Ok(enrolled.map_err(|status| anyhow::anyhow!("not enrolled: {status}"))?)
+        enrolled.map_err(|status| anyhow::anyhow!("not enrolled: {status}"))
     }
 
     /// Invites an agency and enrols its agent.
@@ -221,9 +226,12 @@ fn text(path: &Path) -> anyhow::Result<&str> {
     path.to_str().context("a path that is not text")
 }
 
-/// The address in the line that a broker prints once it listens.
+/// The address in the line that says that a broker listens.
 fn listening(output: &str) -> Option<SocketAddr> {
-    let (_, rest) = output.split_once("127.0.0.1:")?;
+    let line = output
+        .split_inclusive('\n')
+        .find(|l| l.contains("listen"))?;
+    let (_, rest) = line.split_once("127.0.0.1:")?;
     let digits = rest.find(|c: char| !c.is_ascii_digit())?;
     format!("127.0.0.1:{}", &rest[..digits]).parse().ok()
 }

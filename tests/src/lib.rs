@@ -4,13 +4,18 @@
 //! [`process`]), running its command line ([`cli`]), waiting with deadlines ([`wait`]), and a
 //! client of the published protocol that may be as dishonest as a test needs ([`raw_agency`],
 //! [`raw_session`], [`statements`]).
+//! Beside them, what an office does ([`office`]), what an auditor reads ([`export`]), and a
+//! search for what must be nowhere ([`search`]).
 //! Out of scope: shortcuts into broker or agent. What a test sees, a stranger on the network or a
 //! user at the terminal could see.
 
 pub mod cli;
+pub mod export;
 pub mod federation;
+pub mod office;
 pub mod process;
 pub mod raw_agency;
 pub mod raw_session;
+pub mod search;
 pub mod statements;
 pub mod wait;

@@ -15,6 +15,7 @@ pub struct Process {
     child: Child,
     out: PathBuf,
     log: PathBuf,
+    log_before: usize,
 }
 
 impl Process {
@@ -29,6 +30,7 @@ impl Process {
         let to = |path: &Path| OpenOptions::new().create(true).append(true).open(path);
         // What an earlier run printed must not be taken for what this one prints.
         std::fs::write(&out, b"")?;
+        let log_before = std::fs::metadata(&log).map_or(0, |m| m.len() as usize);
         let child = Command::new(exe)
             .args(args)
             .env("PASSERELLE_LOG", level)
@@ -37,7 +39,12 @@ impl Process {
             .stderr(to(&log)?)
             .spawn()
             .with_context(|| format!("`{}` can't be started", exe.display()))?;
-        Ok(Self { child, out, log })
+        Ok(Self {
+            child,
+            out,
+            log,
+            log_before,
+        })
     }
 
     /// Its process id.
@@ -54,6 +61,12 @@ impl Process {
     pub fn log(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// What this one alone has logged.
+    pub fn own_log(&self) -> String {
+        let bytes = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(bytes.get(self.log_before..).unwrap_or_default()).into_owned()
     }
 
     /// An error if it has ended by itself.

@@ -235,7 +235,12 @@ impl RawAgency {
     /// An error if the broker ever sent what does not verify.
     pub fn require_honest_broker(&self) -> anyhow::Result<()> {
         let memory = self.memory();
-        anyhow::ensure!(memory.faults.is_empty(), "{}: {:?}", self.agency, memory.faults);
+        anyhow::ensure!(
+            memory.faults.is_empty(),
+            "{}: {:?}",
+            self.agency,
+            memory.faults
+        );
         Ok(())
     }
 
@@ -255,13 +260,32 @@ impl RawAgency {
 
     /// Waits for the notice of the entry at `index`.
     pub async fn notice_of(&self, index: u64) -> anyhow::Result<Received> {
-        self.notice(&format!("the notice of entry {index}"), |n| n.index == index)
-            .await
+        self.notice(&format!("the notice of entry {index}"), |n| {
+            n.index == index
+        })
+        .await
     }
 
-    /// Takes in a notice as an agent must: not before its proof holds.
-    pub(crate) fn take_notice(&self, wire: v1::Notice) {
+    /// Takes in a notice as an agent must: not before its proof holds, and not twice. `last` is
+    /// what came last on this stream, of each kind.
+    pub(crate) fn take_notice(&self, last: &mut [Option<u64>; 2], wire: v1::Notice) {
         let mut memory = self.memory();
+        let last = &mut last[usize::from(wire.membership)];
+        if last.is_some_and(|last| wire.index <= last) {
+            memory
+                .faults
+                .push(format!("notice {}: out of order", wire.index));
+        }
+        *last = Some(wire.index);
+        let cursor = if wire.membership {
+            memory.next_member
+        } else {
+            memory.next_notice
+        };
+        // It came on an earlier stream, after this one had said where it stands.
+        if wire.index < cursor {
+            return;
+        }
         if let Err(fault) = self.check(&mut memory, wire) {
             memory.faults.push(fault);
         }
@@ -280,9 +304,6 @@ impl RawAgency {
             .map_err(|e| fault(&format!("own cosignature: {e}")))?;
         let entry = Entry::from_bytes(&wire.entry).map_err(|e| fault(&e.to_string()))?;
         if wire.membership {
-            if index < memory.next_member {
-                return Err(fault("membership out of order"));
-            }
             memory.next_member = index + 1;
             match &entry.body {
                 EntryBody::Enrolled { agency, keys, .. } => {
@@ -298,9 +319,6 @@ impl RawAgency {
                 _ => return Err(fault("not an entry of membership")),
             }
         } else {
-            if index < memory.next_notice {
-                return Err(fault("out of order"));
-            }
             let members: Vec<_> = memory.members.values().cloned().collect();
             proof
                 .verify(&wire.entry, &self.log, &members, quorum(members.len()))
@@ -310,7 +328,8 @@ impl RawAgency {
         if let EntryBody::Offered { permit } = &entry.body
             && permit.holder == self.agency
         {
-            self.check_permit(permit, &wire).map_err(|what| fault(&what))?;
+            self.check_permit(permit, &wire)
+                .map_err(|what| fault(&what))?;
         }
         memory.notices.push(Received {
             index,
@@ -329,7 +348,10 @@ impl RawAgency {
         if !dsse::verify(&self.permit_key, permit::PAYLOAD_TYPE, &bytes, &signature) {
             return Err("the permit's signature does not verify".into());
         }
-        let related = wire.related.as_ref().ok_or("no statement with the permit")?;
+        let related = wire
+            .related
+            .as_ref()
+            .ok_or("no statement with the permit")?;
         let payload = &related.envelope.as_ref().ok_or("no envelope")?.payload;
         if passerelle_model::bytes::Digest::of(payload) != permit.statement {
             return Err("another statement than the permit's".into());

@@ -104,11 +104,17 @@ impl RawAgency {
     pub async fn attach_with(&self, first: ToBroker) -> Result<Session, Status> {
         let (frames, queue) = mpsc::channel(64);
         let first = v1::AgentFrame { frame: Some(first) };
-        frames.send(first).await.map_err(|_| Status::internal("closed"))?;
+        frames
+            .send(first)
+            .await
+            .map_err(|_| Status::internal("closed"))?;
         let mut client = v1::exchange_client::ExchangeClient::new(self.channel().await?)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(16 * MAX_MESSAGE_BYTES);
-        let mut inbound = client.attach(ReceiverStream::new(queue)).await?.into_inner();
+        let mut inbound = client
+            .attach(ReceiverStream::new(queue))
+            .await?
+            .into_inner();
         match inbound.message().await?.and_then(|f| f.frame) {
             Some(FromBroker::Welcome(welcome)) if welcome.protocol == PROTOCOL => {}
             other => return Err(Status::internal(format!("no welcome but {other:?}"))),
@@ -121,6 +127,21 @@ impl RawAgency {
             next_call: AtomicU64::new(1),
             reader,
         })
+    }
+
+    /// Attaches and never reads: what comes back must be held, and the stream with it.
+    pub async fn attach_deaf(&self) -> Result<impl Sized, Status> {
+        let (frames, queue) = mpsc::channel(64);
+        let hello = v1::Hello {
+            protocol: PROTOCOL,
+            ..Default::default()
+        };
+        let frame = Some(ToBroker::Hello(hello));
+        let sent = frames.send(v1::AgentFrame { frame }).await;
+        sent.map_err(|_| Status::internal("closed"))?;
+        let mut client = v1::exchange_client::ExchangeClient::new(self.channel().await?);
+        let inbound = client.attach(ReceiverStream::new(queue)).await?;
+        Ok((frames, client, inbound))
     }
 
     fn on_round(&self, round: &v1::WitnessRound) -> Option<ToBroker> {
@@ -141,7 +162,8 @@ impl RawAgency {
             }
             _ => {}
         }
-        let proof: Option<Vec<Digest>> = round.proof.iter().map(|h| Digest::from_slice(h)).collect();
+        let proof: Option<Vec<Digest>> =
+            round.proof.iter().map(|h| Digest::from_slice(h)).collect();
         let considered = consider(
             &memory.witness,
             &self.log,
@@ -206,16 +228,25 @@ async fn read(
     frames: mpsc::Sender<v1::AgentFrame>,
     inbox: Arc<Mutex<Inbox>>,
 ) {
+    let mut last = [None; 2];
     let end = loop {
         match inbound.message().await {
             Ok(Some(frame)) => match frame.frame {
                 Some(FromBroker::Reply(reply)) => {
-                    inbox.lock().expect("whole").replies.insert(reply.call, reply);
+                    inbox
+                        .lock()
+                        .expect("whole")
+                        .replies
+                        .insert(reply.call, reply);
                 }
                 Some(FromBroker::Evaluated(done)) => {
-                    inbox.lock().expect("whole").evaluated.insert(done.call, done);
+                    inbox
+                        .lock()
+                        .expect("whole")
+                        .evaluated
+                        .insert(done.call, done);
                 }
-                Some(FromBroker::Notice(notice)) => agency.take_notice(notice),
+                Some(FromBroker::Notice(notice)) => agency.take_notice(&mut last, notice),
                 Some(FromBroker::WitnessRound(round)) => {
                     if let Some(frame) = agency.on_round(&round) {
                         // The stream may be ending; the next loop sees it.

@@ -197,7 +197,9 @@ impl RawAgency {
         };
         let mut draft = self.draft(Body::Request(Box::new(body)));
         draft.openings.push(opening);
-        draft.payloads.insert(PAYLOAD_CONTEXT.into(), Bytes(context));
+        draft
+            .payloads
+            .insert(PAYLOAD_CONTEXT.into(), Bytes(context));
         Asked {
             request,
             reply_key,
