@@ -4,10 +4,12 @@
 use crate::{
     bytes::{Digest, Handle},
     commitment::{self, Field},
-    entry::{EntryBody, Record, Sidecar},
+    entry::{EntryBody, Record, Sidecar, StopCause},
     ids::{AgencyId, CaseId, ConsentId, RequestId},
     pdp::{Effect, ItemRuling},
-    records::{Agency, Agreement, Case, Consent, Decision, Invitation, PermitRef, RequestRow},
+    records::{
+        Agency, Agreement, Case, Consent, Decision, Invitation, PermitRef, RequestRow, Withdrawn,
+    },
     request::{Status, Step},
     state::{self, Federation, key},
     statement::{
@@ -68,6 +70,7 @@ pub fn apply(view: &mut Overlay<'_>, index: u64, record: &Record) -> Result<(), 
             certificate,
         } => {
             view.write(key::invitation(token), None);
+            end_invitations(view, agency)?;
             view.write(key::membership(index), Some(Vec::new()));
             let row = Agency {
                 agency: agency.clone(),
@@ -79,6 +82,7 @@ pub fn apply(view: &mut Overlay<'_>, index: u64, record: &Record) -> Result<(), 
             state::put(view, key::agency(agency.as_str()), &row)
         }
         EntryBody::Revoked { agency } => {
+            end_invitations(view, agency)?;
             view.write(key::membership(index), Some(Vec::new()));
             let mut row = state::agency(view, agency)?.ok_or_else(|| corrupt("unknown agency"))?;
             row.active = false;
@@ -108,14 +112,37 @@ pub fn apply(view: &mut Overlay<'_>, index: u64, record: &Record) -> Result<(), 
             post(view, index, [&row.requester, &row.holder]);
             save(view, &row)
         }
-        EntryBody::Stopped { request, .. } => end(view, index, request, Step::Stop),
+        EntryBody::Stopped { request, cause } => {
+            if let StopCause::Withdrawn(consent) = cause {
+                view.write(key::by_consent(consent.as_str(), request.as_str()), None);
+            }
+            end(view, index, request, Step::Stop)
+        }
         EntryBody::Expired { request } => end(view, index, request, Step::Expire),
-        EntryBody::Recalled { request, .. } => {
+        EntryBody::WithdrawalCarriedOut { consent } => {
+            view.write(key::sweep(consent.as_str()), None);
+            let row = state::consent(view, consent)?;
+            post(view, index, row.iter().flat_map(named_in));
+            Ok(())
+        }
+        EntryBody::Recalled { request, consent } => {
+            view.write(key::by_consent(consent.as_str(), request.as_str()), None);
             let row = load(view, request)?;
             post(view, index, [&row.requester, &row.holder]);
             Ok(())
         }
     }
+}
+
+/// Whoever is in, or shut out, has no other invitation left to come back by.
+fn end_invitations(view: &mut Overlay<'_>, agency: &AgencyId) -> Result<(), StoreError> {
+    for (key, value) in view.scan(&key::invitation_table(), None, usize::MAX)? {
+        let invitation: Invitation = state::decode(&value)?;
+        if invitation.agency == *agency {
+            view.write(key, None);
+        }
+    }
+    Ok(())
 }
 
 fn said(
@@ -262,6 +289,10 @@ fn decided(
         );
     }
     post(view, index, [&row.requester]);
+    // A holder that has a permit must hear that it is worth nothing any more.
+    if row.permit.is_some() && row.status == Status::Denied {
+        post(view, index, [&row.holder]);
+    }
     save(view, &row)
 }
 
@@ -328,7 +359,11 @@ fn withdrawn(
     let Some(mut row) = state::consent(view, id)? else {
         return Ok(());
     };
-    row.withdrawn.push(withdrawal.scope.clone());
+    row.withdrawn.push(Withdrawn {
+        scope: withdrawal.scope.clone(),
+        index,
+    });
+    view.write(key::sweep(id.as_str()), Some(Vec::new()));
     post(view, index, named_in(&row));
     state::put(view, key::consent(id.as_str()), &row)
 }
@@ -341,12 +376,6 @@ fn proposed(
 ) -> Result<(), StoreError> {
     let digest = crate::canonical::digest(&terms).map_err(|_| corrupt("terms do not encode"))?;
     let id = terms.agreement.as_str().to_owned();
-    for line in &terms.lines {
-        view.write(
-            key::agreement_by_pair(&line.from, &line.to, &id),
-            Some(Vec::new()),
-        );
-    }
     post(view, index, terms.parties.iter().map(|p| &p.agency));
     // The proposal is the proposer's own signature.
     let row = Agreement {
@@ -367,6 +396,13 @@ fn signed(
     let mut row = state::agreement(view, &signature.agreement)?
         .ok_or_else(|| corrupt("unknown agreement"))?;
     row.signed.push(agency.clone());
+    // Found by pair only once all have signed: a proposal is no candidate, however many there are.
+    if row.is_signed_by_all() {
+        for line in &row.terms.lines {
+            let pair = key::agreement_by_pair(&line.from, &line.to, signature.agreement.as_str());
+            view.write(pair, Some(Vec::new()));
+        }
+    }
     post(view, index, row.terms.parties.iter().map(|p| &p.agency));
     state::put(view, key::agreement(signature.agreement.as_str()), &row)
 }
@@ -407,8 +443,13 @@ fn advanced(
 ) -> Result<(), StoreError> {
     let id: CaseId = advance.case;
     let mut row = state::case(view, &id)?.ok_or_else(|| corrupt("unknown case"))?;
-    // Those who leave are told too.
-    post(view, index, row.agencies.keys());
+    // Those who leave now are told; those who left before hear no more of it.
+    let present = row.agencies.iter();
+    let present: Vec<_> = present
+        .filter(|(_, role)| **role != CaseRole::Out)
+        .map(|(agency, _)| agency.clone())
+        .collect();
+    post(view, index, &present);
     let stays = match advance.stage {
         Stage::HomeAgency | Stage::DeIdentified => None,
         Stage::LimitedIdentifiers => Some(CaseRole::Needed),

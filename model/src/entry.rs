@@ -134,6 +134,11 @@ pub enum EntryBody {
         /// Which consent.
         consent: ConsentId,
     },
+    /// Every request that rested on what was withdrawn has been stopped or recalled.
+    WithdrawalCarriedOut {
+        /// Of which consent.
+        consent: ConsentId,
+    },
     /// A request ran out of time.
     Expired {
         /// Which.
@@ -163,6 +168,7 @@ impl EntryBody {
             Self::Offered { .. } => "offered",
             Self::Stopped { .. } => "stopped",
             Self::Recalled { .. } => "recalled",
+            Self::WithdrawalCarriedOut { .. } => "withdrawal_carried_out",
             Self::Expired { .. } => "expired",
             Self::HandlesEvaluated { .. } => "handles_evaluated",
         }

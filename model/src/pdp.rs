@@ -7,7 +7,7 @@ use crate::{
     bytes::Digest,
     ids::{AgreementId, CaseId, ConsentId},
     records::{Agency, Agreement, Consent},
-    statement::Item,
+    statement::{Item, Reliance},
     time::Timestamp,
     vocabulary::{
         CaseRole, Category, EmergencyKind, LegalBasis, Level, Profile, Purpose, Stage, Threshold,
@@ -139,7 +139,10 @@ pub struct Matter {
     pub emergency: Option<EmergencyKind>,
     /// Whether the request names a person.
     pub identified: bool,
-    /// Consents that may apply, to be tried in turn: of this subject, or the one that is named.
+    /// What the requester relies on: only this may carry a permit, if it is named.
+    pub reliance: Option<Reliance>,
+    /// Every consent of this person, also those that are not relied on: a later withdrawal of one
+    /// defeats an earlier grant by another.
     pub consents: Vec<Consent>,
     /// Agreements that may apply, to be tried in turn.
     pub agreements: Vec<Agreement>,

@@ -2,32 +2,46 @@
 
 use crate::{
     pdp::{CaseFacts, Matter},
-    records::{Case, RequestRow},
+    records::{Agreement, Case, Consent, RequestRow},
     state,
     statement::{Item, Reliance},
     store::{Read, StoreError},
     time::Timestamp,
+    vocabulary::CaseRole,
 };
 
-/// The matter of one item, or `None` if one of the agencies is unknown.
+/// What could be collected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Collected {
+    /// The facts.
+    Matter(Box<Matter>),
+    /// Not to be decided: the reason of the denial.
+    Doubt(&'static str),
+}
+
+/// The matter of a request, about its first item; the other items differ in nothing else.
 pub fn collect(
     view: &dyn Read,
     row: &RequestRow,
     item: Item,
     at: Timestamp,
-) -> Result<Option<Matter>, StoreError> {
+) -> Result<Collected, StoreError> {
     let (Some(requester), Some(holder)) = (
         state::agency(view, &row.requester)?,
         state::agency(view, &row.holder)?,
     ) else {
-        return Ok(None);
+        return Ok(Collected::Doubt("unknown_agency"));
     };
     let case = match &row.case {
         // A case that is not there is not the same as no case: the caller refuses it earlier.
         Some(id) => state::case(view, id)?.map(|case| case_facts(&case, row)),
         None => None,
     };
-    Ok(Some(Matter {
+    // One too many and a withdrawal might be the one that is not seen: deny on doubt.
+    let (Some(consents), Some(agreements)) = (consents(view, row)?, agreements(view, row)?) else {
+        return Ok(Collected::Doubt("too_many_candidates"));
+    };
+    Ok(Collected::Matter(Box::new(Matter {
         at,
         requester,
         holder,
@@ -39,50 +53,44 @@ pub fn collect(
         case,
         emergency: row.emergency,
         identified: row.subject.is_some(),
-        consents: candidate_consents(view, row)?,
-        agreements: candidate_agreements(view, row)?,
-    }))
+        reliance: row.reliance.clone(),
+        consents,
+        agreements,
+    })))
 }
 
 fn case_facts(case: &Case, row: &RequestRow) -> CaseFacts {
+    let requester_role = case.role(&row.requester);
+    // Who is out must not find out, by asking about one person after another, whom it is about.
+    let subject = case.subject.filter(|_| requester_role != CaseRole::Out);
     CaseFacts {
         case: case.case.clone(),
         profile: case.profile,
         stage: case.stage,
         threshold: case.threshold,
         closed: case.outcome.is_some(),
-        requester_role: case.role(&row.requester),
+        requester_role,
         holder_role: case.role(&row.holder),
         plan: case.plan.clone(),
-        same_subject: case.subject.map(|subject| row.subject == Some(subject)),
+        same_subject: subject.map(|subject| row.subject == Some(subject)),
     }
 }
 
-/// Consents of this person only: one that is named but is of somebody else is no candidate.
-fn candidate_consents(
-    view: &dyn Read,
-    row: &RequestRow,
-) -> Result<Vec<crate::records::Consent>, StoreError> {
-    let Some(subject) = row.subject else {
-        return Ok(Vec::new());
-    };
+/// All consents of this person; `None` if there are more than can be looked at.
+fn consents(view: &dyn Read, row: &RequestRow) -> Result<Option<Vec<Consent>>, StoreError> {
+    match row.subject {
+        Some(subject) => state::consents_of(view, &subject),
+        None => Ok(Some(Vec::new())),
+    }
+}
+
+fn agreements(view: &dyn Read, row: &RequestRow) -> Result<Option<Vec<Agreement>>, StoreError> {
     match &row.reliance {
-        Some(Reliance::Consent(id)) => {
-            let named = state::consent(view, id)?;
-            Ok(named.into_iter().filter(|c| c.subject == subject).collect())
+        Some(Reliance::Agreement(id)) => {
+            let named = state::agreement(view, id)?;
+            Ok(Some(named.into_iter().collect()))
         }
-        Some(Reliance::Agreement(_)) => Ok(Vec::new()),
-        None => state::consents_of(view, &subject),
-    }
-}
-
-fn candidate_agreements(
-    view: &dyn Read,
-    row: &RequestRow,
-) -> Result<Vec<crate::records::Agreement>, StoreError> {
-    match &row.reliance {
-        Some(Reliance::Agreement(id)) => Ok(state::agreement(view, id)?.into_iter().collect()),
-        Some(Reliance::Consent(_)) => Ok(Vec::new()),
+        Some(Reliance::Consent(_)) => Ok(Some(Vec::new())),
         None => state::agreements_between(view, &row.holder, &row.requester),
     }
 }

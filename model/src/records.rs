@@ -81,6 +81,15 @@ impl Agreement {
     }
 }
 
+/// What was withdrawn of a consent, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawn {
+    /// How much.
+    pub scope: WithdrawalScope,
+    /// Index of the withdrawal.
+    pub index: u64,
+}
+
 /// A consent with its withdrawals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consent {
@@ -91,7 +100,7 @@ pub struct Consent {
     /// The person; gone once erased.
     pub subject: Handle,
     /// What was withdrawn.
-    pub withdrawn: Vec<WithdrawalScope>,
+    pub withdrawn: Vec<Withdrawn>,
     /// Index of the record.
     pub recorded: u64,
 }
@@ -99,11 +108,17 @@ pub struct Consent {
 impl Consent {
     /// Whether a withdrawal covers this recipient and category.
     pub fn is_withdrawn_for(&self, recipient: &AgencyId, category: Category) -> bool {
-        self.withdrawn.iter().any(|scope| match scope {
+        self.withdrawn_since(recipient, category).is_some()
+    }
+
+    /// The index of the latest withdrawal that covers this recipient and category.
+    pub fn withdrawn_since(&self, recipient: &AgencyId, category: Category) -> Option<u64> {
+        let covers = |withdrawn: &&Withdrawn| match &withdrawn.scope {
             WithdrawalScope::All => true,
             WithdrawalScope::Recipient(agency) => agency == recipient,
             WithdrawalScope::Category(withdrawn) => *withdrawn == category,
-        })
+        };
+        self.withdrawn.iter().filter(covers).map(|w| w.index).max()
     }
 
     /// Whether `agency` is named in it: recorded it, may receive or may disclose.

@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 /// Version of the tables; another version on disk means rebuild.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// Most rows that one look-up by index returns: consents of a person, agreements of a pair.
-pub const MAX_CANDIDATES: usize = 64;
+/// Most consents of a person, and agreements of a pair, that a decision looks at. With more it
+/// denies: the one left out might be the one that is withdrawn.
+pub const MAX_CANDIDATES: usize = 256;
 
 /// What the log says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,15 @@ pub mod key {
     /// Invitation by token digest.
     pub fn invitation(token: &Digest) -> Vec<u8> {
         join(b'i', &[&token.0])
+    }
+    /// The table of invitations.
+    pub fn invitation_table() -> Vec<u8> {
+        vec![b'i']
+    }
+    /// Consents whose withdrawal has not been carried out on every request; without an id the
+    /// prefix.
+    pub fn sweep(consent: &str) -> Vec<u8> {
+        join(b'z', &[consent.as_bytes()])
     }
     /// Agreement by id.
     pub fn agreement(id: &str) -> Vec<u8> {
@@ -262,22 +272,32 @@ fn indices(
         .collect()
 }
 
-/// Consents that may cover a request about `subject`.
-pub fn consents_of(state: &dyn Read, subject: &Handle) -> Result<Vec<Consent>, StoreError> {
-    let ids = suffixes(state, &key::consent_by_subject(subject, ""), MAX_CANDIDATES)?;
-    ids.iter()
-        .filter_map(|id| row(state, &key::consent(id)).transpose())
-        .collect()
+/// Every consent about `subject`; `None` if there are more than [`MAX_CANDIDATES`].
+pub fn consents_of(view: &dyn Read, subject: &Handle) -> Result<Option<Vec<Consent>>, StoreError> {
+    candidates(view, &key::consent_by_subject(subject, ""), key::consent)
 }
 
-/// Agreements with a line from `from` to `to`.
+/// Agreements, signed by all, with a line from `from` to `to`; `None` if there are more than
+/// [`MAX_CANDIDATES`].
 pub fn agreements_between(
-    state: &dyn Read,
+    view: &dyn Read,
     from: &AgencyId,
     to: &AgencyId,
-) -> Result<Vec<Agreement>, StoreError> {
-    let ids = suffixes(state, &key::agreement_by_pair(from, to, ""), MAX_CANDIDATES)?;
-    ids.iter()
-        .filter_map(|id| row(state, &key::agreement(id)).transpose())
-        .collect()
+) -> Result<Option<Vec<Agreement>>, StoreError> {
+    candidates(view, &key::agreement_by_pair(from, to, ""), key::agreement)
+}
+
+fn candidates<T: DeserializeOwned>(
+    view: &dyn Read,
+    index: &[u8],
+    table: impl Fn(&str) -> Vec<u8>,
+) -> Result<Option<Vec<T>>, StoreError> {
+    let ids = suffixes(view, index, MAX_CANDIDATES.saturating_add(1))?;
+    if ids.len() > MAX_CANDIDATES {
+        return Ok(None);
+    }
+    let rows = ids
+        .iter()
+        .filter_map(|id| row(view, &table(id)).transpose());
+    rows.collect::<Result<_, _>>().map(Some)
 }

@@ -335,6 +335,7 @@ pub struct Verified {
     digest: Digest,
     openings: Vec<Opening>,
     payloads: BTreeMap<String, Bytes>,
+    signed_by: Option<PublicKey>,
 }
 
 impl Envelope {
@@ -393,6 +394,7 @@ impl Envelope {
             envelope: self,
             openings,
             payloads,
+            signed_by: None,
         })
     }
 }
@@ -423,6 +425,19 @@ impl Verified {
     /// The digest of the payload.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Notes with which key the signature was checked, so that it can be compared with the one
+    /// that is in force when the statement is sequenced.
+    #[must_use]
+    pub fn with_key(mut self, key: PublicKey) -> Self {
+        self.signed_by = Some(key);
+        self
+    }
+
+    /// The key with which the signature was checked, if noted.
+    pub fn signed_by(&self) -> Option<PublicKey> {
+        self.signed_by
     }
 
     /// The openings that came with it; not checked until asked for.

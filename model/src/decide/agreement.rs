@@ -7,6 +7,7 @@ use crate::{
     error::ErrorCode,
     state,
     statement::{AgreementSignature, AgreementTerms, Verified},
+    vocabulary::LegalBasis,
 };
 use std::collections::BTreeSet;
 
@@ -33,7 +34,9 @@ pub(super) fn propose(
             && !terms.purposes.is_empty()
             && terms.starts_at < terms.review_at
             && terms.review_at <= terms.ends_at
-            && !terms.purposes.iter().any(|p| p.is_prohibited()),
+            && !terms.purposes.iter().any(|p| p.is_prohibited())
+            // An agreement is not the consent of anybody.
+            && !terms.parties.iter().any(|p| p.basis == LegalBasis::Consent),
         ErrorCode::OutOfRange,
     )?;
     ensure(

@@ -4,6 +4,7 @@ use super::{Draft, Step, ensure, exchange::subject_sidecar};
 use crate::{
     entry::Sidecar,
     error::ErrorCode,
+    ids::AgencyId,
     records::Case,
     state,
     statement::{CaseAdvance, CaseOpening, Verified},
@@ -52,8 +53,23 @@ pub(super) fn advance(
         advance.subject.is_none() || case.subject.is_none(),
         ErrorCode::WrongState,
     )?;
+    // Said again it would only fill the others' mailboxes.
+    ensure(changes(&case, advance), ErrorCode::WrongState)?;
     let sidecar = subject_sidecar(said, advance.subject.as_ref())?;
     draft.push_said(said, sidecar)
+}
+
+/// Whether the case stands otherwise after this.
+fn changes(case: &Case, advance: &CaseAdvance) -> bool {
+    let leaves = |(agency, role): (&AgencyId, &CaseRole)| {
+        *role != CaseRole::Out && *agency != case.lead && !advance.agencies.contains(agency)
+    };
+    advance.stage != case.stage
+        || advance.threshold != case.threshold
+        || advance.plan != case.plan
+        || advance.outcome.is_some()
+        || advance.subject.is_some()
+        || (case.stage >= Stage::LimitedIdentifiers && case.agencies.iter().any(leaves))
 }
 
 fn check_stage(case: &Case, advance: &CaseAdvance) -> Step {

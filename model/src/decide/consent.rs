@@ -1,13 +1,16 @@
 //! Consent: recorded, withdrawn. Withdrawal wins over everything sequenced later.
 
-use super::{Draft, Step, ensure};
+use super::{Draft, MAX_SWEPT, Step, ensure};
 use crate::{
     entry::{EntryBody, Sidecar, StopCause},
     error::ErrorCode,
+    ids::ConsentId,
+    pdp::ItemRuling,
     records::{Consent, RequestRow},
     request::Status,
     state::{self, key},
     statement::{ConsentTerms, Verified, Withdrawal, WithdrawalScope},
+    store::Read as _,
 };
 
 /// Most entries of each list in a consent.
@@ -68,35 +71,64 @@ pub(super) fn withdraw(
         consent.names(&said.statement().agency),
         ErrorCode::NotAParty,
     )?;
+    // Said once is enough: again it would tell every recipient again.
+    let said_already = consent
+        .withdrawn
+        .iter()
+        .any(|w| w.scope == withdrawal.scope || w.scope == WithdrawalScope::All);
+    ensure(!said_already, ErrorCode::WrongState)?;
     let index = draft.push_said(said, Sidecar::default())?;
-    let prefix = key::by_consent(consent.terms.consent.as_str(), "");
-    for id in state::suffixes(draft.state, &prefix, usize::MAX)? {
-        let Some(row) = state::request_by_text(draft.state, &id)? else {
-            continue;
-        };
-        if row.consents().contains(&consent.terms.consent) && affects(withdrawal, &consent, &row) {
-            undo(draft, &row, &consent)?;
-        }
-    }
+    sweep(draft, &consent.terms.consent)?;
     Ok(index)
 }
 
-/// Whether what was withdrawn is what the request rests on.
-fn affects(withdrawal: &Withdrawal, consent: &Consent, row: &RequestRow) -> bool {
-    match &withdrawal.scope {
-        WithdrawalScope::All => true,
-        WithdrawalScope::Recipient(agency) => row.requester == *agency,
-        WithdrawalScope::Category(category) => {
-            row.decision.iter().flat_map(|d| d.allowed()).any(|item| {
-                item.category == *category
-                    && item.ruling.consent.as_ref() == Some(&consent.terms.consent)
-            })
+/// Carries a withdrawal out on the requests that rest on the consent, some at a time: the timer
+/// goes on where this ends, also after a crash. Until then they are worth nothing, since every
+/// step rules on them again.
+pub(super) fn sweep(draft: &mut Draft<'_, '_>, id: &ConsentId) -> Step {
+    let prefix = key::by_consent(id.as_str(), "");
+    let mut after: Option<Vec<u8>> = None;
+    let mut swept = 0_usize;
+    if let Some(consent) = state::consent(draft.state, id)? {
+        loop {
+            let page = draft.state.scan(&prefix, after.as_deref(), MAX_SWEPT)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (key, _) in &page {
+                let request = key.get(prefix.len()..).unwrap_or_default();
+                let request = String::from_utf8_lossy(request);
+                let Some(row) = state::request_by_text(draft.state, &request)? else {
+                    continue;
+                };
+                if affects(&consent, &row) {
+                    swept = swept.saturating_add(usize::from(undo(draft, &row, &consent)?));
+                }
+            }
+            if swept >= MAX_SWEPT {
+                return Ok(());
+            }
         }
     }
+    draft.push_public(EntryBody::WithdrawalCarriedOut {
+        consent: id.clone(),
+    })?;
+    Ok(())
 }
 
-/// What has not left is stopped; who has received is told.
-fn undo(draft: &mut Draft<'_, '_>, row: &RequestRow, consent: &Consent) -> Step {
+/// Whether something was withdrawn on which the request rests.
+fn affects(consent: &Consent, row: &RequestRow) -> bool {
+    let rests_on_it = |item: &&ItemRuling| {
+        item.ruling.consent.as_ref() == Some(&consent.terms.consent)
+            && consent.is_withdrawn_for(&row.requester, item.category)
+    };
+    let decision = row.decision.iter();
+    decision
+        .flat_map(|d| d.allowed())
+        .any(|item| rests_on_it(&item))
+}
+
+/// What has not left is stopped; who has received is told. Says whether there was something to do.
+fn undo(draft: &mut Draft<'_, '_>, row: &RequestRow, consent: &Consent) -> Step<bool> {
     let (request, consent) = (row.request.clone(), consent.terms.consent.clone());
     if row.status.is_open() {
         let cause = StopCause::Withdrawn(consent);
@@ -106,6 +138,8 @@ fn undo(draft: &mut Draft<'_, '_>, row: &RequestRow, consent: &Consent) -> Step 
         Status::Answered | Status::Delivered | Status::Viewed
     ) {
         draft.push_public(EntryBody::Recalled { request, consent })?;
+    } else {
+        return Ok(false);
     }
-    Ok(())
+    Ok(true)
 }

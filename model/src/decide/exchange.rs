@@ -9,9 +9,9 @@ use crate::{
     entry::{EntryBody, Sidecar, StopCause},
     error::ErrorCode,
     ids::RequestId,
-    pdp::{Effect, ItemRuling, Obligation, Ruling},
+    pdp::{Effect, ItemRuling, Matter, Obligation, Ruling},
     permit::Permit,
-    pip,
+    pip::{self, Collected},
     records::{Decision, RequestRow},
     request::{Status, Step as Move},
     state::{self, key},
@@ -100,21 +100,29 @@ fn load(draft: &Draft<'_, '_>, request: &RequestId) -> Step<RequestRow> {
 
 /// Rules on every item as things stand now.
 fn rule_all(draft: &Draft<'_, '_>, row: &RequestRow) -> Step<Vec<ItemRuling>> {
-    row.items
-        .iter()
-        .map(|item| {
-            let matter = pip::collect(draft.state, row, *item, draft.inputs.now)?;
-            let ruling = match matter {
-                Some(matter) => draft.inputs.pdp.rule(&matter),
-                None => Ruling::deny("unknown_agency"),
+    let [first, ..] = row.items.as_slice() else {
+        return Err(Stop::Refused(ErrorCode::OutOfRange));
+    };
+    let collected = pip::collect(draft.state, row, *first, draft.inputs.now)?;
+    let rule = |item: &Item| match &collected {
+        Collected::Matter(matter) => {
+            let matter = Matter {
+                item: *item,
+                ..(**matter).clone()
             };
-            Ok(ItemRuling {
-                category: item.category,
-                level: item.level,
-                ruling,
-            })
+            draft.inputs.pdp.rule(&matter)
+        }
+        Collected::Doubt(reason) => Ruling::deny(reason),
+    };
+    Ok(row
+        .items
+        .iter()
+        .map(|item| ItemRuling {
+            category: item.category,
+            level: item.level,
+            ruling: rule(item),
         })
-        .collect()
+        .collect())
 }
 
 fn push_decision(draft: &mut Draft<'_, '_>, row: &RequestRow, items: Vec<ItemRuling>) -> Step<u64> {
@@ -131,8 +139,9 @@ pub(super) fn offer(draft: &mut Draft<'_, '_>, request: &RequestId) -> Step<Repl
     let row = load(draft, request)?;
     let now = draft.inputs.now;
     let permit_is_live = row.permit.as_ref().is_some_and(|p| now < p.not_after);
-    let wants_permit =
-        row.status == Status::Queued || (row.status == Status::Offered && !permit_is_live);
+    // A crash may have cut a batch between a request and its decision: it is decided now.
+    let wants_permit = matches!(row.status, Status::Submitted | Status::Queued)
+        || (row.status == Status::Offered && !permit_is_live);
     if !wants_permit || row.not_after <= now {
         return Ok(Reply::Nothing);
     }
@@ -142,10 +151,11 @@ pub(super) fn offer(draft: &mut Draft<'_, '_>, request: &RequestId) -> Step<Repl
 fn issue(draft: &mut Draft<'_, '_>, mut row: RequestRow) -> Step<Reply> {
     let now = draft.inputs.now;
     let items = rule_all(draft, &row)?;
-    let decision = row.decision.as_ref().ok_or(ErrorCode::WrongState)?;
-    let stands = decision.items == items
-        && decision.bundle == draft.inputs.pdp.bundle()
-        && now == decision.at;
+    let stands = row.decision.as_ref().is_some_and(|decision| {
+        decision.items == items
+            && decision.bundle == draft.inputs.pdp.bundle()
+            && now == decision.at
+    });
     if !stands {
         push_decision(draft, &row, items)?;
         row = load(draft, &row.request)?;
@@ -249,11 +259,13 @@ fn check_ground(draft: &mut Draft<'_, '_>, row: &RequestRow) -> Step {
         })?;
         return Err(Stop::Refused(ErrorCode::PermitWithdrawn));
     }
-    // Review is now needed where it was not, or the ground is another consent: a new permit.
+    // Review is now needed where it was not, or the ground or the duties are others: a new permit.
     let changed = decision.items.iter().zip(&items).any(|(then, now)| {
         then.ruling.effect != Effect::Deny
             && (then.ruling.effect != now.ruling.effect
-                || then.ruling.consent != now.ruling.consent)
+                || then.ruling.consent != now.ruling.consent
+                || then.ruling.agreement != now.ruling.agreement
+                || then.ruling.obligations != now.ruling.obligations)
     });
     ensure(!changed, ErrorCode::PermitExpired)
 }
@@ -292,20 +304,18 @@ pub(super) fn renewal(draft: &mut Draft<'_, '_>, said: &Verified, renewal: &Rene
 }
 
 /// Ends requests whose time is up.
-pub(super) fn tick(draft: &mut Draft<'_, '_>) -> Step<Reply> {
-    let due = draft.state_scan_due()?;
-    let mut last = None;
-    for id in due {
+pub(super) fn end_due(draft: &mut Draft<'_, '_>) -> Step {
+    for id in draft.state_scan_due()? {
         let Some(row) = state::request_by_text(draft.state, &id)? else {
             continue;
         };
         if row.status.is_open() {
-            last = Some(draft.push_public(EntryBody::Expired {
+            draft.push_public(EntryBody::Expired {
                 request: row.request,
-            })?);
+            })?;
         }
     }
-    Ok(last.map_or(Reply::Nothing, |index| Reply::Done { index }))
+    Ok(())
 }
 
 impl Draft<'_, '_> {

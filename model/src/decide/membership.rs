@@ -1,6 +1,6 @@
 //! The federation and its members.
 
-use super::{Draft, Reply, Step, ensure};
+use super::{Draft, MAX_SWEPT, Reply, Step, ensure};
 use crate::{
     bytes::Digest,
     entry::{BrokerKeys, EntryBody, StopCause},
@@ -52,6 +52,7 @@ pub(super) fn invite(
         state::invitation(draft.state, token)?.is_none(),
         ErrorCode::Duplicate,
     )?;
+    ensure_same_sector(draft, agency, sector)?;
     let index = draft.push_public(EntryBody::Invited {
         agency: agency.clone(),
         sector,
@@ -90,7 +91,7 @@ pub(super) fn enrol(
     Ok(Reply::Done { index })
 }
 
-/// Shuts an agency out, and stops every open request from it or to it in the same step.
+/// Shuts an agency out, and stops open requests from it and to it.
 pub(super) fn revoke(draft: &mut Draft<'_, '_>, agency: &AgencyId) -> Step<Reply> {
     ensure(
         state::member(draft.state, agency)?.is_some(),
@@ -99,11 +100,18 @@ pub(super) fn revoke(draft: &mut Draft<'_, '_>, agency: &AgencyId) -> Step<Reply
     let index = draft.push_public(EntryBody::Revoked {
         agency: agency.clone(),
     })?;
+    stop_requests_of(draft, agency)?;
+    Ok(Reply::Done { index })
+}
+
+/// Stops open requests from and to an agency that is shut out, some at a time: the timer goes on
+/// where this ends. Until then they are worth nothing, since every step rules on them again.
+pub(super) fn stop_requests_of(draft: &mut Draft<'_, '_>, agency: &AgencyId) -> Step {
     for prefix in [
         key::open_by_holder(agency, ""),
         key::open_by_requester(agency, ""),
     ] {
-        for id in state::suffixes(draft.state, &prefix, usize::MAX)? {
+        for id in state::suffixes(draft.state, &prefix, MAX_SWEPT)? {
             let Some(row) = state::request_by_text(draft.state, &id)? else {
                 continue;
             };
@@ -115,5 +123,14 @@ pub(super) fn revoke(draft: &mut Draft<'_, '_>, agency: &AgencyId) -> Step<Reply
             }
         }
     }
-    Ok(Reply::Done { index })
+    Ok(())
+}
+
+/// An agency that comes back comes back as what it was: agreements and consents name it.
+fn ensure_same_sector(draft: &Draft<'_, '_>, agency: &AgencyId, sector: Sector) -> Step {
+    let known = state::agency(draft.state, agency)?;
+    ensure(
+        known.is_none_or(|a| a.sector() == sector),
+        ErrorCode::WrongState,
+    )
 }

@@ -43,6 +43,10 @@ pub const PERMIT_LIFE_S: u64 = 300;
 /// Most requests that one tick ends.
 pub const MAX_EXPIRED_PER_TICK: usize = 256;
 
+/// Most requests that a withdrawal or a revocation stops or recalls in one step, so that no
+/// command leads to more than a batch can hold.
+pub const MAX_SWEPT: usize = 256;
+
 /// What is to be done.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -279,7 +283,7 @@ fn run(draft: &mut Draft<'_, '_>, command: &Command) -> Step<Reply> {
         Command::Say(said) => say(draft, said),
         Command::Refuse { code, .. } => Err(Stop::Refused(*code)),
         Command::Offer { request } => exchange::offer(draft, request),
-        Command::Tick => exchange::tick(draft),
+        Command::Tick => tick(draft),
         Command::CountEvaluations { agency, count } => {
             let body = EntryBody::HandlesEvaluated {
                 agency: agency.clone(),
@@ -292,12 +296,38 @@ fn run(draft: &mut Draft<'_, '_>, command: &Command) -> Step<Reply> {
     }
 }
 
+/// What time and earlier steps left to do: requests that are due, withdrawals and revocations
+/// that were too large for one step.
+fn tick(draft: &mut Draft<'_, '_>) -> Step<Reply> {
+    let before = draft.records.len();
+    exchange::end_due(draft)?;
+    let sweeps = state::key::sweep("");
+    if let [id, ..] = state::suffixes(draft.state, &sweeps, 1)?.as_slice() {
+        let id = id.parse().map_err(|_| Stop::Refused(ErrorCode::Internal))?;
+        consent::sweep(draft, &id)?;
+    }
+    for agency in state::agencies(draft.state)? {
+        if !agency.active {
+            membership::stop_requests_of(draft, &agency.agency)?;
+        }
+    }
+    Ok(if draft.records.len() == before {
+        Reply::Nothing
+    } else {
+        Reply::Done {
+            index: draft.inputs.next_index,
+        }
+    })
+}
+
 fn say(draft: &mut Draft<'_, '_>, said: &Verified) -> Step<Reply> {
     let statement = said.statement();
     let now = draft.inputs.now;
+    let member = state::member(draft.state, &statement.agency)?.ok_or(ErrorCode::Revoked)?;
+    // The key may have been replaced between the check of the signature and this step.
     ensure(
-        state::member(draft.state, &statement.agency)?.is_some(),
-        ErrorCode::Revoked,
+        said.signed_by().is_none_or(|k| k == member.keys.signing),
+        ErrorCode::BadSignature,
     )?;
     ensure(
         state::seen(draft.state, &said.digest())?.is_none(),

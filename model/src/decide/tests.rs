@@ -503,8 +503,18 @@ fn withdrawn_consent_recalls_what_was_delivered() {
     done(world.answer(1, 1, false));
     done(world.receive(1, 0, ReceiptKind::Delivered));
     done(world.withdraw(1, WithdrawalScope::Recipient(agency(0))));
-    let last = &world.records.last().unwrap().entry.body;
-    assert!(matches!(last, EntryBody::Recalled { .. }), "{last:?}");
+    let [.., recalled, carried_out] = world.records.as_slice() else {
+        panic!("too few records");
+    };
+    assert!(matches!(recalled.entry.body, EntryBody::Recalled { .. }));
+    let done = &carried_out.entry.body;
+    assert!(matches!(done, EntryBody::WithdrawalCarriedOut { .. }));
+    let again = world.withdraw(1, WithdrawalScope::Category(Category::InService));
+    done_or_refused(again);
+}
+
+fn done_or_refused(reply: Reply) {
+    assert!(!matches!(reply, Reply::Nothing));
 }
 
 #[test]
