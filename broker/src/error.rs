@@ -87,6 +87,20 @@ pub enum BrokerError {
     /// The operating system gives no randomness.
     #[error("the system gives no randomness")]
     Random,
+    /// The machine's clock is behind the log.
+    #[error(
+        "the clock says {now}, the newest entry is of {last}: set the clock right, or what has \
+         expired would count again"
+    )]
+    ClockBehind {
+        /// What the machine says.
+        now: String,
+        /// What the log says.
+        last: String,
+    },
+    /// A part of the broker ended that should run for ever.
+    #[error("{0} ended without being asked to; see the log above")]
+    Ended(&'static str),
     /// A witness has seen a longer log than this directory holds.
     #[error(
         "`{agency}` has cosigned a log of {seen} entries, this directory holds {held}: it is an \

@@ -67,8 +67,9 @@ impl Default for RateLimits {
         Self {
             statements_per_s: 2_000,
             statements_burst: 4_000,
-            evaluations_per_s: 200,
-            evaluations_burst: 2_000,
+            // Enough for an import of some thousand people at once, too little to try a province.
+            evaluations_per_s: 20,
+            evaluations_burst: 5_000,
         }
     }
 }

@@ -58,7 +58,13 @@ pub struct Ledger {
     journal: Box<dyn Journal>,
     view: View,
     next: u64,
+    /// Time of the newest entry: the log's time does not go back, whatever the machine's does.
+    last_at: Timestamp,
 }
+
+/// How far the machine's clock may be behind the newest entry. Further, and what has expired
+/// would be alive again: the broker does not start.
+pub const MAX_CLOCK_STEP_BACK_S: u64 = 300;
 
 fn decode(index: u64, raw: &JournalRecord) -> Result<Record, BrokerError> {
     let entry = |source: CanonicalError| BrokerError::Entry { index, source };
@@ -92,11 +98,17 @@ impl Ledger {
             journal: journal.reader(),
             tree: Arc::new(RwLock::new(Tree::new())),
         };
-        let ledger = Self {
+        let mut ledger = Self {
             journal: Box::new(journal),
             view,
             next,
+            last_at: Timestamp(0),
         };
+        if let Some(last) = next.checked_sub(1)
+            && let Some(record) = ledger.view.record(last)?
+        {
+            ledger.last_at = record.entry.at;
+        }
         ledger.grow_tree()?;
         ledger.rebuild_projection()?;
         Ok(ledger)
@@ -176,6 +188,17 @@ impl Ledger {
         self.next
     }
 
+    /// Refuses to go on when the machine's clock is far behind the log.
+    pub fn check_clock(&self, now: Timestamp) -> Result<(), BrokerError> {
+        if now.plus_s(MAX_CLOCK_STEP_BACK_S) < self.last_at {
+            return Err(BrokerError::ClockBehind {
+                now: now.to_rfc3339(),
+                last: self.last_at.to_rfc3339(),
+            });
+        }
+        Ok(())
+    }
+
     /// Root over all entries.
     pub fn root(&self) -> Digest {
         self.view.tree().root()
@@ -187,6 +210,8 @@ impl Ledger {
             overlay: Overlay::new(self.view.projection.as_ref()),
             records: Vec::new(),
             first: self.next,
+            bytes: 0,
+            last_at: self.last_at,
             pdp,
         }
     }
@@ -213,6 +238,8 @@ impl Ledger {
             }
         }
         self.next = self.next.saturating_add(raw.len() as u64);
+        let last = batch.records.last().map(|record| record.entry.at);
+        self.last_at = last.unwrap_or(self.last_at);
         // A crash before this line: the projection is behind, and catches up when it is opened.
         self.view.projection.commit(batch.writes, self.next)?;
         Ok(())
@@ -224,7 +251,14 @@ pub struct Batch<'a> {
     overlay: Overlay<'a>,
     records: Vec<Record>,
     first: u64,
+    bytes: usize,
+    last_at: Timestamp,
     pdp: &'a dyn PolicyDecisionPoint,
+}
+
+fn payload_bytes(record: &Record) -> usize {
+    let payloads = record.sidecar.payloads.values();
+    payloads.map(|p| p.0.len()).fold(0, usize::saturating_add)
 }
 
 /// A batch that borrows the ledger no more.
@@ -243,6 +277,7 @@ impl Batch<'_> {
         seed: [u8; 32],
     ) -> Result<(passerelle_model::decide::Reply, &[Record]), StoreError> {
         let next_index = self.first.saturating_add(self.records.len() as u64);
+        let now = now.max(self.last_at);
         let inputs = Inputs {
             now,
             seed,
@@ -251,9 +286,21 @@ impl Batch<'_> {
         };
         let Decided { records, reply } = decide(&mut self.overlay, command, &inputs)?;
         let added = records.len();
+        self.bytes = records
+            .iter()
+            .map(payload_bytes)
+            .fold(self.bytes, usize::saturating_add);
+        if added > 0 {
+            self.last_at = now;
+        }
         self.records.extend(records);
         let start = self.records.len().saturating_sub(added);
         Ok((reply, self.records.get(start..).unwrap_or_default()))
+    }
+
+    /// Bytes of sealed payloads so far, before their encoding makes them a third longer.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// How many records there are so far.

@@ -103,8 +103,10 @@ pub fn visible_to(reader: &AgencyId, record: &Record) -> Sidecar {
     };
     let mut visible = Sidecar::default();
     match statement.body {
-        // The handle of a consent or of a case, for those whom it names.
-        Body::Consent(_) | Body::CaseAdvance(_) => {
+        // The handle of a consent, for those whom it names.
+        Body::Consent(_) => visible.openings.clone_from(&record.sidecar.openings),
+        // The handle of a case, for those who stay: not for those whom this very step sends away.
+        Body::CaseAdvance(advance) if reader == agency || advance.agencies.contains(reader) => {
             visible.openings.clone_from(&record.sidecar.openings);
         }
         // The sealed answer goes to the requester, who alone can open it.
@@ -122,7 +124,8 @@ pub fn visible_to(reader: &AgencyId, record: &Record) -> Sidecar {
         | Body::Withdrawal(_)
         | Body::Agreement(_)
         | Body::AgreementSignature(_)
-        | Body::CaseOpening(_) => {}
+        | Body::CaseOpening(_)
+        | Body::CaseAdvance(_) => {}
     }
     visible
 }

@@ -27,8 +27,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 /// Most commands in one batch: bounds the delay of the first by the work of the others.
 const MAX_BATCH_COMMANDS: usize = 256;
 
-/// Most records in one batch.
+/// Records after which a batch takes no further command. One command leads to a few hundred at
+/// most; the journal takes four times as many.
 const MAX_BATCH_RECORDS: usize = 4_096;
+
+/// Bytes of sealed payloads after which a batch takes no further command: half of what the
+/// journal takes in one write.
+const MAX_BATCH_PAYLOAD_BYTES: usize = 24 * 1024 * 1024;
 
 /// Commands that may wait. Senders beyond wait with them: that is the back-pressure.
 const QUEUE: usize = 1_024;
@@ -185,7 +190,7 @@ impl Worker {
             let pdp = self.pdp.clone();
             let mut batch = self.ledger.batch(pdp.as_ref());
             let mut answers: Answers = Vec::new();
-            while batch.records() < MAX_BATCH_RECORDS {
+            while batch.records() < MAX_BATCH_RECORDS && batch.bytes() < MAX_BATCH_PAYLOAD_BYTES {
                 let Some(job) = jobs.next() else { break };
                 let now = clock::now();
                 let (reply, records) = batch.run(&job.command, now, home::random()?)?;

@@ -11,7 +11,8 @@ use crate::{
     rate::Allowances,
     sequencer::{self, Running},
     services::{
-        AdminService, Broker, EnrolmentService, ExchangeService, LogReadService, Sessions, Shared,
+        AdminService, Broker, EnrolmentService, ExchangeService, LogReadService, MAX_READERS,
+        Sessions, Shared,
     },
     tls::{RevokedSerials, ServerCertificate, server_config},
     witnesses::Witnesses,
@@ -63,6 +64,7 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
     let certificate = home.server_certificate()?;
     let keys = home.public_keys()?;
     let ledger = Ledger::open(dir)?;
+    ledger.check_clock(clock::now())?;
     let view = ledger.view().clone();
     let former = state::agencies(view.projection.as_ref())?
         .into_iter()
@@ -78,6 +80,7 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
         oprf: home.oprf,
         connections: Connections::new(revoked.clone()),
         sessions: Sessions::default(),
+        readers: Arc::new(tokio::sync::Semaphore::new(MAX_READERS)),
         shutdown: CancellationToken::new(),
         sequencer,
         federation,
@@ -141,8 +144,16 @@ impl Serving {
         let mut ended = None;
         tokio::select! {
             () = shutdown => tracing::info!("shutting down"),
-            Some(part) = self.servers.join_next() => outcome = part.unwrap_or(Ok(())),
-            stopped = &mut sequencer => ended = Some(stopped),
+            // None of them ends by itself: whatever it says, or if it panicked, this is a failure,
+            // and a supervisor must hear of it.
+            Some(part) = self.servers.join_next() => {
+                let failed = Err(BrokerError::Ended("a server task"));
+                outcome = part.unwrap_or(Ok(())).and(failed);
+            }
+            stopped = &mut sequencer => {
+                outcome = Err(BrokerError::Ended("the sequencer"));
+                ended = Some(stopped);
+            }
         }
         self.broker.shutdown.cancel();
         let servers = async { while self.servers.join_next().await.is_some() {} };

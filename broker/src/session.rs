@@ -13,6 +13,7 @@ use passerelle_model::{
     state,
     statement::Envelope,
     store::StoreError,
+    time::Timestamp,
 };
 use passerelle_proto::{PROTOCOL, convert, v1};
 use std::{
@@ -126,13 +127,10 @@ pub(crate) async fn run(
         () = session.ended.cancelled() => Err(End::Gone),
     };
     session.ended.cancel();
-    if session.broker.sessions.end(&session.agency, token) {
-        session
-            .broker
-            .sequencer
-            .reachable()
-            .set(&session.agency, false);
-    }
+    session.broker.sessions.end(&session.agency, token, || {
+        let reachable = session.broker.sequencer.reachable();
+        reachable.set(&session.agency, false);
+    });
     let status = match end {
         Ok(()) | Err(End::Gone) => None,
         Err(End::Fault(code)) => Some(code),
@@ -184,6 +182,9 @@ impl Session {
 
     /// What waited for this agency is decided again and offered.
     async fn offer_waiting(&self) -> Result<(), End> {
+        // A request that was decided a moment before this agency could be reached may not be in
+        // the projection yet: once a later command is durable, it is.
+        self.broker.sequencer.run(Command::Tick).await?;
         let waiting = sequencer::waiting_for(self.broker.sequencer.view(), &self.agency)?;
         for request in waiting {
             self.broker
@@ -224,14 +225,31 @@ impl Session {
                     let allowed = allowances.evaluations(&self.agency, count.max(1), now);
                     self.evaluate(evaluate, allowed).await?;
                 }
-                FromAgent::Cosigned(cosigned) => self.cosigned(&cosigned),
-                FromAgent::CosignRefused(refused) => self.cosign_refused(&refused),
+                FromAgent::Cosigned(cosigned) => {
+                    self.expect_answer(cosigned.size, now)?;
+                    self.cosigned(&cosigned);
+                }
+                FromAgent::CosignRefused(refused) => {
+                    self.expect_answer(refused.size, now)?;
+                    self.cosign_refused(&refused);
+                }
             }
         }
     }
 
     fn witness(&self) -> MutexGuard<'_, WitnessCursor> {
         self.witness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An answer to the round that was offered is free; anything else counts as a statement does,
+    /// for every one is looked at and wakes all sessions.
+    fn expect_answer(&self, size: u64, now: Timestamp) -> Result<(), End> {
+        let asked = self.witness().pending == Some(size);
+        if asked || self.broker.allowances.statement(&self.agency, now) {
+            Ok(())
+        } else {
+            Err(ErrorCode::RateLimited.into())
+        }
     }
 
     fn cosigned(&self, cosigned: &v1::Cosigned) {
@@ -340,7 +358,7 @@ impl Session {
             )
         });
         Ok(match verified {
-            Ok(said) => Command::Say(Box::new(said)),
+            Ok(said) => Command::Say(Box::new(said.with_key(key))),
             Err(code) => Command::Refuse {
                 agency: self.agency.clone(),
                 code,

@@ -302,6 +302,7 @@ impl Witnesses {
     pub fn saw_more(&self, agency: &AgencyId, size: u64) {
         let held = self.view.tree().size();
         if size <= held {
+            self.state().saw_more.remove(agency);
             return;
         }
         tracing::error!(

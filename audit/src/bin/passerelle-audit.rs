@@ -49,6 +49,7 @@ enum Command {
     #[command(after_help = EXAMPLES)]
     Verify(Arguments),
     /// Verify an export, and print the keys of the log and of the witnesses it enrolled.
+    #[command(after_help = EXAMPLES)]
     Keys(Arguments),
 }
 

@@ -313,9 +313,6 @@ impl Ledger {
 
     fn body(&mut self, position: usize, readable: &Readable) -> Result<(), Fault> {
         let body = &readable.entry.body;
-        if !matches!(body, EntryBody::Stopped { .. } | EntryBody::Recalled { .. }) {
-            self.note_undone();
-        }
         match body {
             EntryBody::Founded {
                 federation,
@@ -354,13 +351,17 @@ impl Ledger {
             EntryBody::Recalled { request, consent } => {
                 self.recalled(id(request.as_str()), id(consent.as_str()))
             }
+            EntryBody::WithdrawalCarriedOut { .. } => {
+                self.note_undone();
+                Ok(())
+            }
             EntryBody::Expired { request } => self.expired(id(request.as_str())),
         }
     }
 
-    /// A withdrawal or revocation must be carried out before anything else is sequenced. That it
-    /// was not is no proof of wrong: a broker that lost power in between goes on without, and an
-    /// answer is checked for itself.
+    /// A large withdrawal or revocation is carried out in several steps. When the log says that
+    /// one has been, or ends, and requests are left, that is no proof of wrong, since an answer is
+    /// checked for itself; but somebody was not told.
     fn note_undone(&mut self) {
         if !self.due.is_empty() {
             let open = self.due.len();

@@ -171,6 +171,9 @@ fn a_decision_or_permit_that_rests_on_a_withdrawn_consent_is_found() {
     let offered = world.records[world.records.len() - 1].entry.body.clone();
     let mut world = world;
     world.withdraw(1, WithdrawalScope::All);
+    let carried_out = world.records.pop().unwrap();
+    let done = &carried_out.entry.body;
+    assert!(matches!(done, EntryBody::WithdrawalCarriedOut { .. }));
     let stopped = world.records.pop().unwrap();
     assert!(matches!(stopped.entry.body, EntryBody::Stopped { .. }));
     for body in [decided, offered] {

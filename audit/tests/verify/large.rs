@@ -107,7 +107,7 @@ fn exchange(rows: &mut Vec<Row>, at: Timestamp, number: u64) {
         holder: agency(1),
         items: vec![item],
         purpose: Purpose::Plan,
-        basis: LegalBasis::Consent,
+        basis: LegalBasis::Gdpr6,
         case: None,
         reply_key: PublicKey([1; 32]),
         review: false,

@@ -380,7 +380,7 @@ impl World {
     pub(crate) fn agreement_terms(&self, n: u8) -> AgreementTerms {
         let party = |n| AgreementParty {
             agency: agency(n),
-            basis: LegalBasis::Consent,
+            basis: LegalBasis::Gdpr6,
         };
         AgreementTerms {
             agreement: agreement_id(n),

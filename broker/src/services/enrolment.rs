@@ -89,6 +89,7 @@ impl v1::enrolment_server::Enrolment for EnrolmentService {
         // An agency that enrols again has new keys: its old certificate ends now.
         if let Some(former) = former {
             broker.connections.revoke(&former.certificate);
+            broker.sessions.close(&former.agency);
         }
         tracing::info!(agency = %invitation.agency, index, "enrolled");
         let ca_pem = broker

@@ -6,12 +6,22 @@ use crate::{error::BrokerError, ledger::View, notices::visible_to};
 use passerelle_audit::merkle::leaf_hash;
 use passerelle_model::{error::ErrorCode, records::Agency, state};
 use passerelle_proto::{convert, v1};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 /// Rows that may wait for a slow reader.
 const QUEUE: usize = 256;
+
+/// Rows read at once.
+const PAGE: u64 = 256;
+
+/// How long a reader may leave a row.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Reads of entries under way at once.
+pub const MAX_READERS: usize = 64;
 
 /// See the module.
 pub struct LogReadService(pub Shared);
@@ -43,17 +53,40 @@ impl v1::log_read_server::LogRead for LogReadService {
             .ok_or_else(|| convert::status(ErrorCode::NoQuorum))?
             .size;
         let until = if until == 0 { size } else { until.min(size) };
+        let busy = || convert::status(ErrorCode::RateLimited);
+        let place = self.0.readers.clone().try_acquire_owned();
+        let place = place.map_err(|_| busy())?;
         let view = self.0.sequencer.view().clone();
         let (rows, stream) = mpsc::channel(QUEUE);
-        tokio::task::spawn_blocking(move || {
-            for index in from..until {
-                let row = row(&view, &reader, index).map_err(|e| internal(&e));
-                let failed = row.is_err();
-                // The reader has gone, or there is no way on.
-                if rows.blocking_send(row).is_err() || failed {
-                    return;
+        tokio::spawn(async move {
+            let mut next = from;
+            while next < until {
+                let (view, reader) = (view.clone(), reader.clone());
+                let page_end = next.saturating_add(PAGE).min(until);
+                // Only the reading occupies a thread: a reader that does not take its rows waits
+                // without one.
+                let page = tokio::task::spawn_blocking(move || {
+                    let rows = (next..page_end).map(|index| row(&view, &reader, index));
+                    rows.collect::<Result<Vec<_>, _>>()
+                });
+                let page = match page.await {
+                    Ok(Ok(page)) => page,
+                    Ok(Err(error)) => {
+                        let _ = rows.send(Err(internal(&error))).await;
+                        return;
+                    }
+                    Err(_) => return,
+                };
+                for row in page {
+                    let sent = tokio::time::timeout(PATIENCE, rows.send(Ok(row))).await;
+                    // The reader has gone, or sleeps.
+                    if !matches!(sent, Ok(Ok(()))) {
+                        return;
+                    }
                 }
+                next = page_end;
             }
+            drop(place);
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }

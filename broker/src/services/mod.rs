@@ -9,7 +9,7 @@ pub use admin::AdminService;
 pub(crate) use admin::{describe, index_of, new_invitation};
 pub use enrolment::EnrolmentService;
 pub use exchange::ExchangeService;
-pub use log_read::LogReadService;
+pub use log_read::{LogReadService, MAX_READERS};
 
 use crate::{
     acceptor::{Connections, Peer},
@@ -59,6 +59,8 @@ pub struct Broker {
     pub connections: Connections,
     /// Live sessions, by agency.
     pub sessions: Sessions,
+    /// Places for reads of the log.
+    pub readers: Arc<tokio::sync::Semaphore>,
     /// Ends everything.
     pub shutdown: CancellationToken,
 }
@@ -118,14 +120,14 @@ impl Sessions {
         id
     }
 
-    /// Forgets a session; says whether it was the newest.
-    pub fn end(&self, agency: &AgencyId, id: u64) -> bool {
+    /// Forgets a session. If it was the newest, runs `gone` before another one can begin: what
+    /// that one says about the agency comes later, and stays.
+    pub fn end(&self, agency: &AgencyId, id: u64, gone: impl FnOnce()) {
         let mut live = self.live();
-        let newest = live.get(agency).is_some_and(|(newest, _)| *newest == id);
-        if newest {
+        if live.get(agency).is_some_and(|(newest, _)| *newest == id) {
             live.remove(agency);
+            gone();
         }
-        newest
     }
 
     /// Ends the session of an agency.
