@@ -259,15 +259,19 @@ fn check_ground(draft: &mut Draft<'_, '_>, row: &RequestRow) -> Step {
         })?;
         return Err(Stop::Refused(ErrorCode::PermitWithdrawn));
     }
-    // Review is now needed where it was not, or the ground or the duties are others: a new permit.
-    let changed = decision.items.iter().zip(&items).any(|(then, now)| {
+    ensure(!has_other_terms(decision, &items), ErrorCode::PermitExpired)
+}
+
+/// Whether a permit issued now would differ: review is needed where it was not, or the ground or
+/// the duties are others.
+fn has_other_terms(decision: &Decision, now: &[ItemRuling]) -> bool {
+    decision.items.iter().zip(now).any(|(then, now)| {
         then.ruling.effect != Effect::Deny
             && (then.ruling.effect != now.ruling.effect
                 || then.ruling.consent != now.ruling.consent
                 || then.ruling.agreement != now.ruling.agreement
                 || then.ruling.obligations != now.ruling.obligations)
-    });
-    ensure(!changed, ErrorCode::PermitExpired)
+    })
 }
 
 pub(super) fn receipt(draft: &mut Draft<'_, '_>, said: &Verified, receipt: &Receipt) -> Step<u64> {
@@ -297,7 +301,15 @@ pub(super) fn renewal(draft: &mut Draft<'_, '_>, said: &Verified, renewal: &Rene
         .as_ref()
         .is_some_and(|p| p.digest == renewal.permit);
     ensure(named, ErrorCode::PermitMismatch)?;
-    ensure(draft.inputs.now < row.not_after, ErrorCode::WrongState)?;
+    let now = draft.inputs.now;
+    ensure(now < row.not_after, ErrorCode::WrongState)?;
+    // A permit that still holds is not issued again, or a holder whose clock is fast would ask
+    // for ever.
+    if row.permit.as_ref().is_some_and(|p| now < p.not_after) {
+        let items = rule_all(draft, &row)?;
+        let decision = row.decision.as_ref().ok_or(ErrorCode::WrongState)?;
+        ensure(has_other_terms(decision, &items), ErrorCode::WrongState)?;
+    }
     let index = draft.push_said(said, Sidecar::default())?;
     issue(draft, row)?;
     Ok(index)
