@@ -8,7 +8,7 @@ TOOLS := target/tools
 # development files of OpenSSL (for the certificate authority).
 PACKAGES := build-essential pkg-config libssl-dev
 
-.PHONY: help demo test ci setup build fmt clippy deny docs layering demo-once soak clean-demo
+.PHONY: help demo test ci setup build fmt clippy deny docs layering demo-once
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | column -t -s $$'\t'
