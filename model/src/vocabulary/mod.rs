@@ -1,6 +1,10 @@
 //! The codes that statements, policies and reasons are made of (DATA: sectors, categories,
 //! purposes, legal bases, stages, levels). A code that is not listed here is refused, not guessed.
 
+mod kinds;
+
+pub use kinds::CategoryKind;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{fmt, str::FromStr};
 
@@ -469,116 +473,5 @@ codes! {
         Declined = "declined",
         /// No record, or one that may not be spoken of.
         CannotSay = "cannot_say",
-    }
-}
-
-impl Purpose {
-    /// Whether the purpose is prohibited in every federation.
-    pub const fn is_prohibited(self) -> bool {
-        matches!(
-            self,
-            Self::CriminalInvestigation | Self::ImmigrationEnforcement | Self::Media
-        )
-    }
-}
-
-impl Level {
-    /// 0 to 4.
-    pub const fn rank(self) -> u8 {
-        match self {
-            Self::Known => 0,
-            Self::Contact => 1,
-            Self::Involvement => 2,
-            Self::Coded => 3,
-            Self::Detail => 4,
-        }
-    }
-}
-
-impl Stage {
-    /// 1 to 4.
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::HomeAgency => 1,
-            Self::DeIdentified => 2,
-            Self::LimitedIdentifiers => 3,
-            Self::Interveners => 4,
-        }
-    }
-}
-
-/// What a category is, as policies test it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CategoryKind {
-    /// Gender, age band, risk-factor codes.
-    DeIdentified,
-    /// Name and location.
-    Identifier,
-    /// Law-enforcement facts.
-    Police,
-    /// Health facts.
-    Health,
-    /// Health facts with a protection of their own (substance use, psychotherapy notes).
-    SpeciallyProtectedHealth,
-    /// Education facts.
-    Education,
-    /// Social-services facts.
-    Social,
-    /// Housing and income facts.
-    HousingIncome,
-    /// Corrections facts.
-    Corrections,
-    /// Community facts.
-    Community,
-}
-
-impl CategoryKind {
-    /// The code of the kind in policies.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::DeIdentified => "de_identified",
-            Self::Identifier => "identifier",
-            Self::Police => "police",
-            Self::Health => "health",
-            Self::SpeciallyProtectedHealth => "specially_protected_health",
-            Self::Education => "education",
-            Self::Social => "social",
-            Self::HousingIncome => "housing_income",
-            Self::Corrections => "corrections",
-            Self::Community => "community",
-        }
-    }
-}
-
-impl Category {
-    /// The kind, one for each category.
-    pub const fn kind(self) -> CategoryKind {
-        use CategoryKind as Kind;
-        match self {
-            Self::Gender | Self::AgeBand | Self::RiskFactors => Kind::DeIdentified,
-            Self::Name | Self::Location => Kind::Identifier,
-            Self::ContactDates
-            | Self::SafetyFlag
-            | Self::CallType
-            | Self::Charges
-            | Self::YouthRecord
-            | Self::Intelligence => Kind::Police,
-            Self::InService
-            | Self::AppointmentStatus
-            | Self::ClinicianContact
-            | Self::CrisisRisk
-            | Self::Diagnosis
-            | Self::Medication => Kind::Health,
-            Self::SudTreatment | Self::PsychotherapyNotes => Kind::SpeciallyProtectedHealth,
-            Self::Enrolled | Self::Attendance | Self::Behaviour | Self::EducationRecord => {
-                Kind::Education
-            }
-            Self::OpenFile | Self::Placement | Self::ProtectionReport => Kind::Social,
-            Self::TenureRisk | Self::Shelter | Self::BenefitStatus => Kind::HousingIncome,
-            Self::Supervision | Self::Conditions | Self::ReleaseDate => Kind::Corrections,
-            Self::Engagement | Self::Mentor | Self::Concern | Self::FamilyContact => {
-                Kind::Community
-            }
-        }
     }
 }

@@ -1,0 +1,172 @@
+//! What consents, agreements and cases do.
+
+use super::*;
+
+pub(super) fn consented(
+    view: &mut Overlay<'_>,
+    index: u64,
+    agency: &AgencyId,
+    terms: ConsentTerms,
+    sidecar: &Sidecar,
+) -> Result<(), StoreError> {
+    // With the opening erased, the record can't be found by person any more: nothing rests on it.
+    let Some(subject) = subject(sidecar, &terms.subject) else {
+        return Ok(());
+    };
+    let row = Consent {
+        recorded_by: agency.clone(),
+        subject,
+        withdrawn: Vec::new(),
+        recorded: index,
+        terms,
+    };
+    post(view, index, named_in(&row));
+    let id = row.terms.consent.as_str();
+    view.write(key::consent_by_subject(&subject, id), Some(Vec::new()));
+    state::put(view, key::consent(id), &row)
+}
+
+pub(super) fn withdrawn(
+    view: &mut Overlay<'_>,
+    index: u64,
+    withdrawal: &Withdrawal,
+) -> Result<(), StoreError> {
+    let id: &ConsentId = &withdrawal.consent;
+    // The consent's opening may have been erased, and with it the row: then nothing rests on it.
+    let Some(mut row) = state::consent(view, id)? else {
+        return Ok(());
+    };
+    row.withdrawn.push(Withdrawn {
+        scope: withdrawal.scope.clone(),
+        index,
+    });
+    view.write(key::sweep(id.as_str()), Some(Vec::new()));
+    post(view, index, named_in(&row));
+    state::put(view, key::consent(id.as_str()), &row)
+}
+
+pub(super) fn carried_out(
+    view: &mut Overlay<'_>,
+    index: u64,
+    consent: &ConsentId,
+) -> Result<(), StoreError> {
+    view.write(key::sweep(consent.as_str()), None);
+    let row = state::consent(view, consent)?;
+    post(view, index, row.iter().flat_map(named_in));
+    Ok(())
+}
+
+fn named_in(row: &Consent) -> impl Iterator<Item = &AgencyId> {
+    let terms = &row.terms;
+    terms
+        .recipients
+        .iter()
+        .chain(&terms.disclosers)
+        .chain([&row.recorded_by])
+}
+
+pub(super) fn proposed(
+    view: &mut Overlay<'_>,
+    index: u64,
+    agency: &AgencyId,
+    terms: AgreementTerms,
+) -> Result<(), StoreError> {
+    let digest = crate::canonical::digest(&terms).map_err(|_| corrupt("terms do not encode"))?;
+    let id = terms.agreement.as_str().to_owned();
+    post(view, index, terms.parties.iter().map(|p| &p.agency));
+    // The proposal is the proposer's own signature.
+    let row = Agreement {
+        terms,
+        digest,
+        signed: vec![agency.clone()],
+        proposed: index,
+    };
+    state::put(view, key::agreement(&id), &row)
+}
+
+pub(super) fn signed(
+    view: &mut Overlay<'_>,
+    index: u64,
+    agency: &AgencyId,
+    signature: &AgreementSignature,
+) -> Result<(), StoreError> {
+    let mut row = state::agreement(view, &signature.agreement)?
+        .ok_or_else(|| corrupt("unknown agreement"))?;
+    row.signed.push(agency.clone());
+    // Found by pair only once all have signed: a proposal is no candidate, however many there are.
+    if row.is_signed_by_all() {
+        for line in &row.terms.lines {
+            let pair = key::agreement_by_pair(&line.from, &line.to, signature.agreement.as_str());
+            view.write(pair, Some(Vec::new()));
+        }
+    }
+    post(view, index, row.terms.parties.iter().map(|p| &p.agency));
+    state::put(view, key::agreement(signature.agreement.as_str()), &row)
+}
+
+pub(super) fn opened(
+    view: &mut Overlay<'_>,
+    index: u64,
+    agency: &AgencyId,
+    opening: CaseOpening,
+) -> Result<(), StoreError> {
+    let agencies: BTreeMap<_, _> = opening
+        .agencies
+        .iter()
+        .chain([agency])
+        .map(|a| (a.clone(), CaseRole::Table))
+        .collect();
+    post(view, index, agencies.keys());
+    let row = Case {
+        lead: agency.clone(),
+        profile: opening.profile,
+        stage: Stage::HomeAgency,
+        threshold: Threshold::Pending,
+        agencies,
+        plan: Vec::new(),
+        subject: None,
+        outcome: None,
+        opened: index,
+        case: opening.case,
+    };
+    state::put(view, key::case(row.case.as_str()), &row)
+}
+
+pub(super) fn advanced(
+    view: &mut Overlay<'_>,
+    index: u64,
+    advance: CaseAdvance,
+    sidecar: &Sidecar,
+) -> Result<(), StoreError> {
+    let id: CaseId = advance.case;
+    let mut row = state::case(view, &id)?.ok_or_else(|| corrupt("unknown case"))?;
+    // Those who leave now are told; those who left before hear no more of it.
+    let present = row.agencies.iter();
+    let present: Vec<_> = present
+        .filter(|(_, role)| **role != CaseRole::Out)
+        .map(|(agency, _)| agency.clone())
+        .collect();
+    post(view, index, &present);
+    let stays = match advance.stage {
+        Stage::HomeAgency | Stage::DeIdentified => None,
+        Stage::LimitedIdentifiers => Some(CaseRole::Needed),
+        Stage::Interveners => Some(CaseRole::Intervener),
+    };
+    if let Some(role) = stays {
+        for (agency, present) in &mut row.agencies {
+            let kept = *agency == row.lead || advance.agencies.contains(agency);
+            // Who is out stays out: a return is a new case.
+            if *present != CaseRole::Out {
+                *present = if kept { role } else { CaseRole::Out };
+            }
+        }
+    }
+    if let Some(commitment) = &advance.subject {
+        row.subject = subject(sidecar, commitment);
+    }
+    row.stage = advance.stage;
+    row.threshold = advance.threshold;
+    row.plan = advance.plan;
+    row.outcome = advance.outcome;
+    state::put(view, key::case(id.as_str()), &row)
+}

@@ -1,0 +1,196 @@
+//! `apply`: what an event does to the projection. Total, deterministic, without policy: whether
+//! an event may happen is decided in [`decide`](crate::decide), what it means is said here.
+
+mod exchange;
+mod matters;
+
+use crate::{
+    bytes::{Digest, Handle},
+    commitment::{self, Field},
+    entry::{BrokerKeys, EntryBody, Record, Sidecar, StopCause},
+    ids::{AgencyId, CaseId, ConsentId, FederationId, RequestId},
+    pdp::{Effect, ItemRuling},
+    permit::Permit,
+    records::{
+        Agency, Agreement, Case, Consent, Decision, Invitation, PermitRef, RequestRow, Withdrawn,
+    },
+    request::{Status, Step},
+    state::{self, Federation, key},
+    statement::{
+        AgencyKeys, AgreementSignature, AgreementTerms, Answer, Body, CaseAdvance, CaseOpening,
+        ConsentTerms, Envelope, Receipt, ReceiptKind, Request, Withdrawal,
+    },
+    store::{Overlay, Read, StoreError},
+    time::Timestamp,
+    vocabulary::{CaseRole, Sector, Stage, Threshold},
+};
+use std::collections::BTreeMap;
+
+fn corrupt(what: &str) -> StoreError {
+    StoreError(format!("event does not fit the state: {what}"))
+}
+
+/// Carries out the event at `index`.
+///
+/// An error means that journal and projection do not belong together: rebuild, or stop.
+pub fn apply(view: &mut Overlay<'_>, index: u64, record: &Record) -> Result<(), StoreError> {
+    let at = record.entry.at;
+    match &record.entry.body {
+        EntryBody::Founded {
+            federation,
+            keys,
+            bundle,
+        } => founded(view, federation, keys, bundle),
+        EntryBody::BundleActivated { bundle } => bundle_activated(view, bundle),
+        EntryBody::Invited {
+            agency,
+            sector,
+            token,
+            expires_at,
+        } => invited(view, agency, *sector, token, *expires_at),
+        EntryBody::Enrolled {
+            agency,
+            keys,
+            token,
+            certificate,
+        } => enrolled(view, index, agency, keys, token, certificate),
+        EntryBody::Revoked { agency } => revoked(view, index, agency),
+        EntryBody::Said { agency, envelope } => said(view, index, agency, envelope, record),
+        EntryBody::Refused { agency, .. } | EntryBody::HandlesEvaluated { agency, .. } => {
+            post(view, index, [agency]);
+            Ok(())
+        }
+        EntryBody::Decided {
+            request,
+            items,
+            bundle,
+        } => exchange::decided(view, index, at, request, items, bundle),
+        EntryBody::Offered { permit } => exchange::offered(view, index, permit),
+        EntryBody::Stopped { request, cause } => exchange::stopped(view, index, request, cause),
+        EntryBody::Recalled { request, consent } => {
+            exchange::recalled(view, index, request, consent)
+        }
+        EntryBody::WithdrawalCarriedOut { consent } => matters::carried_out(view, index, consent),
+        EntryBody::Expired { request } => exchange::end(view, index, request, Step::Expire),
+    }
+}
+
+fn founded(
+    view: &mut Overlay<'_>,
+    federation: &FederationId,
+    keys: &BrokerKeys,
+    bundle: &Digest,
+) -> Result<(), StoreError> {
+    let row = Federation {
+        federation: federation.clone(),
+        keys: keys.clone(),
+        bundle: *bundle,
+    };
+    state::put(view, key::federation(), &row)
+}
+
+fn bundle_activated(view: &mut Overlay<'_>, bundle: &Digest) -> Result<(), StoreError> {
+    let mut row = state::federation(view)?.ok_or_else(|| corrupt("not founded"))?;
+    row.bundle = *bundle;
+    state::put(view, key::federation(), &row)
+}
+
+fn invited(
+    view: &mut Overlay<'_>,
+    agency: &AgencyId,
+    sector: Sector,
+    token: &Digest,
+    expires_at: Timestamp,
+) -> Result<(), StoreError> {
+    let row = Invitation {
+        agency: agency.clone(),
+        sector,
+        expires_at,
+    };
+    state::put(view, key::invitation(token), &row)
+}
+
+fn enrolled(
+    view: &mut Overlay<'_>,
+    index: u64,
+    agency: &AgencyId,
+    keys: &AgencyKeys,
+    token: &Digest,
+    certificate: &str,
+) -> Result<(), StoreError> {
+    view.write(key::invitation(token), None);
+    end_invitations(view, agency)?;
+    view.write(key::membership(index), Some(Vec::new()));
+    let row = Agency {
+        agency: agency.clone(),
+        keys: keys.clone(),
+        certificate: certificate.to_owned(),
+        active: true,
+        joined: index,
+    };
+    state::put(view, key::agency(agency.as_str()), &row)
+}
+
+fn revoked(view: &mut Overlay<'_>, index: u64, agency: &AgencyId) -> Result<(), StoreError> {
+    end_invitations(view, agency)?;
+    view.write(key::membership(index), Some(Vec::new()));
+    let mut row = state::agency(view, agency)?.ok_or_else(|| corrupt("unknown agency"))?;
+    row.active = false;
+    state::put(view, key::agency(agency.as_str()), &row)
+}
+
+/// Whoever is in, or shut out, has no other invitation left to come back by.
+fn end_invitations(view: &mut Overlay<'_>, agency: &AgencyId) -> Result<(), StoreError> {
+    for (key, value) in view.scan(&key::invitation_table(), None, usize::MAX)? {
+        let invitation: Invitation = state::decode(&value)?;
+        if invitation.agency == *agency {
+            view.write(key, None);
+        }
+    }
+    Ok(())
+}
+
+fn said(
+    view: &mut Overlay<'_>,
+    index: u64,
+    agency: &AgencyId,
+    envelope: &Envelope,
+    record: &Record,
+) -> Result<(), StoreError> {
+    let statement = envelope
+        .unverified_statement()
+        .map_err(|_| corrupt("statement does not parse"))?;
+    let digest = envelope.digest();
+    state::put(view, key::seen(&digest), &index)?;
+    let sidecar = &record.sidecar;
+    match statement.body {
+        Body::Request(request) => {
+            exchange::submitted(view, index, agency, digest, &request, sidecar)
+        }
+        Body::Answer(answer) => exchange::answered(view, index, &answer),
+        Body::Receipt(receipt) => exchange::received(view, index, &receipt),
+        Body::Renewal(renewal) => {
+            let row = exchange::load(view, &renewal.request)?;
+            post(view, index, [&row.holder]);
+            Ok(())
+        }
+        Body::Consent(terms) => matters::consented(view, index, agency, *terms, sidecar),
+        Body::Withdrawal(withdrawal) => matters::withdrawn(view, index, &withdrawal),
+        Body::Agreement(terms) => matters::proposed(view, index, agency, *terms),
+        Body::AgreementSignature(signature) => matters::signed(view, index, agency, &signature),
+        Body::CaseOpening(opening) => matters::opened(view, index, agency, opening),
+        Body::CaseAdvance(advance) => matters::advanced(view, index, advance, sidecar),
+    }
+}
+
+/// Puts the entry into the mailboxes of those whom it concerns.
+fn post<'a>(view: &mut Overlay<'_>, index: u64, agencies: impl IntoIterator<Item = &'a AgencyId>) {
+    for agency in agencies {
+        view.write(key::mailbox(agency, index), Some(Vec::new()));
+    }
+}
+
+fn subject(sidecar: &Sidecar, commitment: &crate::bytes::Commitment) -> Option<Handle> {
+    let opening = commitment::find(&sidecar.openings, Field::Subject, commitment)?;
+    Handle::from_slice(&opening.data.0)
+}
