@@ -30,6 +30,21 @@ fn verifying_key(kind: SignatureType, bytes: &[u8]) -> Result<PublicKey, Status>
     }
 }
 
+impl EnrolmentService {
+    /// Sequences the enrolment, and makes the new member a witness before its agent can attach.
+    async fn sequence(&self, command: Command) -> Result<u64, Status> {
+        let reply = self.0.sequencer.run(command).await;
+        let index = match reply.map_err(convert::status)? {
+            Reply::Done { index } => index,
+            Reply::Refused { code, .. } => return Err(convert::status(code)),
+            Reply::Nothing => return Err(convert::status(ErrorCode::Internal)),
+        };
+        let reloaded = self.0.witnesses.reload_members();
+        reloaded.map_err(|e| internal(&e))?;
+        Ok(index)
+    }
+}
+
 #[tonic::async_trait]
 impl v1::enrolment_server::Enrolment for EnrolmentService {
     async fn enrol(
@@ -71,21 +86,7 @@ impl v1::enrolment_server::Enrolment for EnrolmentService {
             },
             certificate: certificate.serial_hex.clone(),
         };
-        let index = match broker
-            .sequencer
-            .run(command)
-            .await
-            .map_err(convert::status)?
-        {
-            Reply::Done { index } => index,
-            Reply::Refused { code, .. } => return Err(convert::status(code)),
-            Reply::Nothing => return Err(convert::status(ErrorCode::Internal)),
-        };
-        // Before the agent can attach: with new keys it is a new witness.
-        broker
-            .witnesses
-            .reload_members()
-            .map_err(|e| internal(&e))?;
+        let index = self.sequence(command).await?;
         // An agency that enrols again has new keys: its old certificate ends now.
         if let Some(former) = former {
             broker.connections.revoke(&former.certificate);
