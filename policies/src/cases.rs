@@ -7,15 +7,15 @@
 //! A case says only what it is about: by default police ask health, trained, about a person,
 //! whether she is in service, to plan, on `GDPR-6`, outside a case, with neither consent nor
 //! agreement. A consent or an agreement in a case covers the request unless the case says
-//! otherwise. Times are in seconds from now.
+//! otherwise, and the holder recorded it. Times are in seconds from now.
 
 use passerelle_model::{
     bytes::{Commitment, Digest, Handle, PublicKey},
     ids::{AgencyId, AgreementId, CaseId, ConsentId},
     pdp::{CaseFacts, Effect, Matter},
-    records::{Agency, Agreement, Consent},
+    records::{self, Agency, Agreement, Consent},
     statement::{
-        AgencyKeys, AgreementLine, AgreementParty, AgreementTerms, ConsentTerms, Item,
+        AgencyKeys, AgreementLine, AgreementParty, AgreementTerms, ConsentTerms, Item, Reliance,
         WithdrawalScope,
     },
     time::Timestamp,
@@ -26,7 +26,10 @@ use passerelle_model::{
 };
 use serde::Deserialize;
 
-pub use crate::runner::{CaseResult, Summary, check, run_cases};
+pub use crate::{
+    local_cases::{LocalCaseResult, run_local_cases},
+    runner::{CaseResult, Summary, check, run_cases},
+};
 
 /// When the cases play: 2026-01-01T00:00:00Z. Any instant would do.
 const NOW: Timestamp = Timestamp(1_767_225_600_000);
@@ -83,6 +86,7 @@ pub(crate) struct Input {
     emergency: Option<EmergencyKind>,
     identified: bool,
     case: Option<CaseInput>,
+    relies_on: Option<ReliesOn>,
     consents: Vec<ConsentInput>,
     agreements: Vec<AgreementInput>,
 }
@@ -104,10 +108,20 @@ impl Default for Input {
             emergency: None,
             identified: true,
             case: None,
+            relies_on: None,
             consents: Vec::new(),
             agreements: Vec::new(),
         }
     }
+}
+
+/// What the request names, by its number among the consents or agreements of the case, from 1. A
+/// number that none of them has stands for one that is not on record.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ReliesOn {
+    Consent(u8),
+    Agreement(u8),
 }
 
 /// A case at a table: by default at stage 4 with both agencies as interveners, the threshold
@@ -160,6 +174,10 @@ struct ConsentInput {
     expires_in_s: i64,
     /// Among `all`, `requester`, `category`, `another`.
     withdrawn: Vec<Withdrawn>,
+    /// Index of the withdrawals; that after the record when absent.
+    withdrawn_at: Option<u64>,
+    /// Who recorded it; the holder when absent.
+    recorded_by: Option<AgencyId>,
     redisclosure: bool,
     giver: ConsentGiver,
     capacity: Capacity,
@@ -186,6 +204,8 @@ impl Default for ConsentInput {
             given_in_s: -DAY_S,
             expires_in_s: 30 * DAY_S,
             withdrawn: Vec::new(),
+            withdrawn_at: None,
+            recorded_by: None,
             redisclosure: false,
             giver: ConsentGiver::Subject,
             capacity: Capacity::Capable,
@@ -250,6 +270,10 @@ impl Input {
             case: self.case.as_ref().map(|c| c.facts(self.category)),
             emergency: self.emergency,
             identified: self.identified,
+            reliance: self.relies_on.map(|named| match named {
+                ReliesOn::Consent(number) => Reliance::Consent(consent_id(number)),
+                ReliesOn::Agreement(number) => Reliance::Agreement(agreement_id(number)),
+            }),
             consents: Vec::new(),
             agreements: Vec::new(),
         };
@@ -296,9 +320,13 @@ impl ConsentInput {
             Withdrawn::Category => WithdrawalScope::Category(matter.item.category),
             Withdrawn::Another => WithdrawalScope::Recipient(bystander.clone()),
         });
+        let index = self
+            .withdrawn_at
+            .unwrap_or_else(|| self.recorded.saturating_add(1));
+        let withdrawn = withdrawn.map(|scope| records::Withdrawn { scope, index });
         Ok(Consent {
             terms: ConsentTerms {
-                consent: ConsentId::from_random([number; 16]),
+                consent: consent_id(number),
                 subject: Commitment([0; 32]),
                 giver: self.giver,
                 capacity: self.capacity,
@@ -315,7 +343,7 @@ impl ConsentInput {
                 redisclosure: self.redisclosure,
                 evidence: None,
             },
-            recorded_by: holder.clone(),
+            recorded_by: self.recorded_by.clone().unwrap_or_else(|| holder.clone()),
             subject: Handle([0; 32]),
             withdrawn: withdrawn.collect(),
             recorded: self.recorded,
@@ -338,7 +366,7 @@ impl AgreementInput {
         };
         Agreement {
             terms: AgreementTerms {
-                agreement: AgreementId::from_random([number; 16]),
+                agreement: agreement_id(number),
                 parties: vec![party(requester), party(holder)],
                 purposes: (self.purposes.clone()).unwrap_or_else(|| vec![matter.purpose]),
                 lines: vec![AgreementLine {
@@ -360,12 +388,20 @@ impl AgreementInput {
     }
 }
 
-fn agency_id(name: &str) -> Result<AgencyId, String> {
+fn consent_id(number: u8) -> ConsentId {
+    ConsentId::from_random([number; 16])
+}
+
+fn agreement_id(number: u8) -> AgreementId {
+    AgreementId::from_random([number; 16])
+}
+
+pub(crate) fn agency_id(name: &str) -> Result<AgencyId, String> {
     name.parse()
         .map_err(|e: passerelle_model::ids::InvalidId| e.to_string())
 }
 
-fn agency(agency: AgencyId, sector: Sector, active: bool) -> Agency {
+pub(crate) fn agency(agency: AgencyId, sector: Sector, active: bool) -> Agency {
     let key = PublicKey([0; 32]);
     Agency {
         agency,

@@ -329,6 +329,10 @@ impl Slicer<'_> {
                 ("expires_at", time(terms.expires_at)?),
                 ("withdrawn", boolean(candidate.withdrawn)),
                 ("redisclosure", boolean(terms.redisclosure)),
+                (
+                    "recorded_by_holder",
+                    boolean(candidate.consent.recorded_by == self.matter.holder.agency),
+                ),
             ],
         )
     }

@@ -14,6 +14,7 @@ mod cedar;
 mod entities;
 mod library;
 pub mod local;
+mod local_cases;
 mod pdp;
 mod reference;
 mod runner;

@@ -9,7 +9,7 @@ use crate::{
     reference::Reference,
     texts::{FRAME, Texts},
 };
-use cedar_policy::{Effect, Entities, Entity, Policy, PolicySet, Schema};
+use cedar_policy::{Effect, Entities, Entity, EntityTypeName, Policy, PolicySet, Schema};
 use passerelle_model::{
     bytes::Digest,
     canonical,
@@ -33,9 +33,12 @@ pub(crate) const BUILT_IN: &[(&str, &str)] = &[
     (CONSENT_ABSENT, "remedy-consent"),
     (POLICY_ERROR, "remedy-operator"),
     (UNKNOWN_AGENCY, "remedy-membership"),
+    (TOO_MANY_CANDIDATES, "remedy-operator"),
 ];
 /// One of the two agencies is not on record; said by the state machine.
 pub(crate) const UNKNOWN_AGENCY: &str = "unknown_agency";
+/// More papers on record than can be looked through; said by the state machine.
+pub(crate) const TOO_MANY_CANDIDATES: &str = "too_many_candidates";
 /// Nothing forbids, and nothing permits (rule 1).
 pub(crate) const NO_RULE_PERMITS: &str = "no_rule_permits";
 /// There is no agreement between the two to rely on (rule 2).
@@ -265,6 +268,14 @@ fn check_vocabulary(schema: &Schema, names: &Names) -> Result<(), String> {
     ];
     let kinds = Category::ALL.iter().map(|c| c.kind().code()).collect();
     vocabularies.push((&names.category_kind, kinds));
+    check_codes(schema, vocabularies)
+}
+
+/// Whether the schema knows every code of these vocabularies.
+pub(crate) fn check_codes(
+    schema: &Schema,
+    vocabularies: Vec<(&EntityTypeName, BTreeSet<&str>)>,
+) -> Result<(), String> {
     for (entity_type, codes) in vocabularies {
         for code in codes {
             let entity = Entity::new_no_attrs(uid(entity_type, code), HashSet::new());

@@ -12,7 +12,10 @@
 //! permit denies. A denial is "cannot say" unless every rule that forbids is marked
 //! `@outcome("decline")`: a wrong or missing mark hides, never reveals.
 
-use crate::cedar::{LoadError, Policies, Problem, parse_schema, type_name, uid};
+use crate::{
+    cedar::{LoadError, Policies, Problem, parse_schema, type_name, uid},
+    library::check_codes,
+};
 use cedar_policy::{
     Authorizer, Context, Decision, Effect, Entities, Entity, EntityTypeName, PolicySet, Request,
     RestrictedExpression, Schema,
@@ -21,7 +24,7 @@ use passerelle_model::{
     bytes::Digest,
     canonical,
     records::Agency,
-    vocabulary::{Category, Level, Purpose},
+    vocabulary::{Category, Level, Purpose, Sector},
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -43,7 +46,8 @@ const LOCAL_ERROR: &str = "local_policy_error";
 const LOCAL_NO_RULE: &str = "local_no_rule_permits";
 
 /// What the holder knows of the record that would answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct RecordFacts {
     /// It stems from a programme whose very name is protected (rule 21).
     pub specially_protected: bool,
@@ -79,7 +83,10 @@ pub struct LocalMatter<'a> {
 }
 
 /// What the holder does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Answers.
     Release,
@@ -92,7 +99,7 @@ pub enum Verdict {
 }
 
 /// The verdict with its reasons, which stay at the holder.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct LocalRuling {
     /// What the holder does.
     pub verdict: Verdict,
@@ -162,9 +169,16 @@ impl LocalPdp {
     /// The file does not parse, holds a permit or a template, has a policy without `@id` or with
     /// one that is taken, an unknown annotation or outcome, or does not pass strict validation.
     pub fn load(agency: Option<&str>) -> Result<Self, LoadError> {
+        Self::load_with(DEFAULT.1, agency)
+    }
+
+    /// `shipped` stands for the shipped policy: tests change it to see whether a case notices.
+    pub(crate) fn load_with(shipped: &str, agency: Option<&str>) -> Result<Self, LoadError> {
         let schema = parse_schema(SCHEMA.0, SCHEMA.1)?;
+        let names = Names::new().map_err(|e| LoadError::one(SCHEMA.0, e))?;
+        check_vocabulary(&schema, &names).map_err(|e| LoadError::one(SCHEMA.0, e))?;
         let mut policies = Policies::default();
-        let mut problems = policies.add_file(DEFAULT.0, DEFAULT.1);
+        let mut problems = policies.add_file(DEFAULT.0, shipped);
         if let Some(text) = agency {
             problems.extend(policies.add_file(AGENCY_FILE, text));
         }
@@ -180,12 +194,13 @@ impl LocalPdp {
         if !problems.is_empty() {
             return Err(LoadError { problems });
         }
-        let texts = BTreeMap::from([SCHEMA, DEFAULT, (AGENCY_FILE, agency.unwrap_or_default())]);
+        let agency = (AGENCY_FILE, agency.unwrap_or_default());
+        let texts = BTreeMap::from([SCHEMA, (DEFAULT.0, shipped), agency]);
         Ok(Self {
             policies: policies.validated(&schema)?,
             schema,
             declining,
-            names: Names::new().map_err(|e| LoadError::one(SCHEMA.0, e))?,
+            names,
             authorizer: Authorizer::new(),
             digest: canonical::digest(&texts).map_err(|e| LoadError::one(AGENCY_FILE, e))?,
         })
@@ -302,6 +317,30 @@ impl LocalPdp {
         let all: Result<Vec<_>, _> = all.into_iter().collect();
         Entities::from_entities(all.map_err(|_| Failed)?, Some(&self.schema)).map_err(|_| Failed)
     }
+}
+
+/// The schema must know every code that a matter may carry, as the federation's must: one that it
+/// lacks would make an evaluation fail, and a record be silent, where nobody expects it.
+fn check_vocabulary(schema: &Schema, names: &Names) -> Result<(), String> {
+    let vocabularies = vec![
+        (
+            &names.sector,
+            Sector::ALL.iter().map(|c| c.code()).collect(),
+        ),
+        (
+            &names.category,
+            Category::ALL.iter().map(|c| c.code()).collect(),
+        ),
+        (
+            &names.kind,
+            Category::ALL.iter().map(|c| c.kind().code()).collect(),
+        ),
+        (
+            &names.purpose,
+            Purpose::ALL.iter().map(|c| c.code()).collect(),
+        ),
+    ];
+    check_codes(schema, vocabularies)
 }
 
 /// Whether a denial by this policy may be told. `own`: it is from the agency's file.

@@ -1,3 +1,6 @@
+//! What is no plain case: properties over all sectors, an agency's own file, errors. Plain cases
+//! are data, in `library/local/tests`.
+
 use super::*;
 use passerelle_model::{bytes::PublicKey, statement::AgencyKeys, vocabulary::Sector};
 
@@ -45,12 +48,6 @@ fn verdict(matter: &LocalMatter<'_>) -> Verdict {
 }
 
 #[test]
-fn an_ordinary_record_is_released() {
-    let police = agency(Sector::LawEnforcement);
-    assert_eq!(verdict(&matter(&police)), Verdict::Release);
-}
-
-#[test]
 fn no_record_and_a_specially_protected_one_look_the_same() {
     let police = agency(Sector::LawEnforcement);
     for review_approved in [false, true] {
@@ -72,38 +69,6 @@ fn no_record_and_a_specially_protected_one_look_the_same() {
             }
         }
     }
-}
-
-#[test]
-fn protection_hides_danger_to_others_and_refusal_alike() {
-    let police = agency(Sector::LawEnforcement);
-    let record = Some(RecordFacts {
-        specially_protected: true,
-        third_party_at_risk: true,
-        ..ORDINARY
-    });
-    let purpose = Purpose::Media;
-    let matter = LocalMatter {
-        record,
-        purpose,
-        ..matter(&police)
-    };
-    assert_eq!(verdict(&matter), Verdict::CannotSay);
-}
-
-#[test]
-fn consent_opens_a_specially_protected_record() {
-    let clinic = agency(Sector::Health);
-    let record = Some(RecordFacts {
-        specially_protected: true,
-        ..ORDINARY
-    });
-    let matter = LocalMatter {
-        record,
-        on_consent: true,
-        ..matter(&clinic)
-    };
-    assert_eq!(verdict(&matter), Verdict::Release);
 }
 
 #[test]
@@ -130,83 +95,6 @@ fn a_youth_record_is_for_care_and_school() {
             ..matter(&requester)
         };
         assert_eq!(verdict(&by_category), expected, "{sector}");
-    }
-}
-
-#[test]
-fn danger_to_a_third_party_waits_for_a_person_and_no_longer() {
-    let police = agency(Sector::LawEnforcement);
-    let record = Some(RecordFacts {
-        third_party_at_risk: true,
-        ..ORDINARY
-    });
-    let waiting = LocalMatter {
-        record,
-        emergency: true,
-        ..matter(&police)
-    };
-    assert_eq!(verdict(&waiting), Verdict::Review);
-    let approved = LocalMatter {
-        review_approved: true,
-        ..waiting
-    };
-    assert_eq!(verdict(&approved), Verdict::Release);
-}
-
-#[test]
-fn the_most_sensitive_wait_for_a_person_except_in_an_emergency() {
-    let police = agency(Sector::LawEnforcement);
-    for (sensitivity, emergency, expected) in [
-        (2, false, Verdict::Release),
-        (3, false, Verdict::Review),
-        (255, false, Verdict::Review),
-        (3, true, Verdict::Release),
-    ] {
-        let record = Some(RecordFacts {
-            sensitivity,
-            ..ORDINARY
-        });
-        let matter = LocalMatter {
-            record,
-            emergency,
-            ..matter(&police)
-        };
-        assert_eq!(verdict(&matter), expected);
-    }
-}
-
-#[test]
-fn restricted_content_says_whom_to_contact_and_no_more() {
-    let school = agency(Sector::Education);
-    for (level, expected) in [
-        (Level::Contact, Verdict::Release),
-        (Level::Involvement, Verdict::CannotSay),
-        (Level::Detail, Verdict::CannotSay),
-    ] {
-        let record = Some(RecordFacts {
-            restricted: true,
-            ..ORDINARY
-        });
-        let matter = LocalMatter {
-            record,
-            level,
-            review_approved: true,
-            ..matter(&school)
-        };
-        assert_eq!(verdict(&matter), expected);
-    }
-}
-
-#[test]
-fn a_prohibited_purpose_is_declined_even_if_the_federation_allowed_it() {
-    let police = agency(Sector::LawEnforcement);
-    for purpose in Purpose::ALL.iter().filter(|p| p.is_prohibited()) {
-        let matter = LocalMatter {
-            purpose: *purpose,
-            review_approved: true,
-            ..matter(&police)
-        };
-        assert_eq!(verdict(&matter), Verdict::Decline);
     }
 }
 
@@ -297,4 +185,25 @@ fn an_error_in_a_rule_says_nothing() {
     let ruling = pdp.rule(&matter);
     assert_eq!(ruling.verdict, Verdict::CannotSay);
     assert_eq!(ruling.rules, [LOCAL_ERROR]);
+}
+
+#[test]
+fn a_local_schema_that_lacks_a_code_is_refused() {
+    let names = Names::new().unwrap();
+    let whole = parse_schema(SCHEMA.0, SCHEMA.1).unwrap();
+    assert_eq!(check_vocabulary(&whole, &names), Ok(()));
+    for (code, misspelt) in [
+        ("\"family_contact\"", "\"family_contacts\""),
+        ("\"coordination\"", "\"coordinations\""),
+        ("\"media\"", "\"medias\""),
+        (
+            "\"housing_income\", \"corrections\", \"community\"\n];\nentity Purpose",
+            "\"corrections\", \"community\"\n];\nentity Purpose",
+        ),
+    ] {
+        let text = SCHEMA.1.replacen(code, misspelt, 1);
+        assert_ne!(text, SCHEMA.1, "the change changes nothing");
+        let schema = parse_schema(SCHEMA.0, &text).unwrap();
+        assert!(check_vocabulary(&schema, &names).is_err(), "{code}");
+    }
 }

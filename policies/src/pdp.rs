@@ -8,15 +8,23 @@
 //! The alternative, one action and an annotation on permits that need review, fails open: a
 //! misspelt annotation would make a release of a review. Here a permit names one action (the
 //! loader sees to it), a misspelt action is refused by validation, and a permit that is lost or
-//! never written leaves a denial. A third action, `override`, is the emergency path: its permits
-//! can't open an ordinary release, and the gates of a table, written for the other two, leave it
-//! alone. It is tried first when an emergency is claimed, so that a claim always brings its alert.
+//! never written leaves a denial. Two more actions, `override` and `override_with_review`, are the
+//! emergency path: their permits can't open an ordinary release, and the gates of a table, written
+//! for the other two, leave them alone. They are tried first when an emergency is claimed, so that
+//! what a claim could open always comes with its alert.
 //!
 //! # Candidates
 //! Cedar has no quantifiers: code picks a candidate consent and agreement, policies verify them.
 //! Sets of candidates are tried from the smallest: none, each consent, each agreement, each pair.
 //! So whatever stands in the winning set is needed (without it the item was denied, or only to be
 //! reviewed), and the ruling names it. A withdrawal finds every decision that needed the consent.
+//! If the request names the consent or the agreement that it relies on, no other is tried.
+//!
+//! # Conflict of consents
+//! Of all consents of the person, relied on or not, a withdrawal defeats every grant to the same
+//! recipient, by the same discloser, of the same category that was recorded before the withdrawal,
+//! by whichever record. A grant recorded after it stands. What counts is the place in the log, not
+//! the date on the paper.
 
 use crate::{
     cedar::{LoadError, uid},
@@ -31,7 +39,7 @@ use passerelle_model::{
     bytes::Digest,
     pdp::{Effect, Matter, Obligation, PolicyDecisionPoint, Reason, Ruling},
     records::{Agreement, Consent},
-    statement::AgreementLine,
+    statement::{AgreementLine, Reliance},
     vocabulary::LegalBasis,
 };
 use std::{
@@ -126,32 +134,62 @@ impl CedarPdp {
             let slice = slicer.slice(set.consent, set.agreement)?;
             let alone = set.consent.is_none() && set.agreement.is_none();
             if alone && matter.emergency.is_some() {
-                match self.ask("override", &slice)? {
+                let against = match self.ask("override", &slice)? {
                     Answer::Allowed(rules) => return self.allow(Effect::Permit, &rules, set),
+                    Answer::Denied(rules) => rules,
+                };
+                match self.ask("override_with_review", &slice)? {
+                    Answer::Allowed(rules) => return self.review(&rules, &against, set),
                     Answer::Denied(rules) => denials.push(rules),
                 }
             }
-            let against_release = match self.ask("release", &slice)? {
-                Answer::Allowed(rules) => return self.allow(Effect::Permit, &rules, set),
+            let against = match self.ask("release", &slice)? {
+                Answer::Allowed(rules) if self.may_carry(matter, &rules, set) => {
+                    return self.allow(Effect::Permit, &rules, set);
+                }
+                // Not by what the request relies on: it counts as if no rule permitted.
+                Answer::Allowed(_) => BTreeSet::new(),
                 Answer::Denied(rules) => rules,
             };
             if review.is_some() {
                 continue;
             }
             match self.ask("release_with_review", &slice)? {
-                Answer::Allowed(rules) => review = Some((rules, against_release, set)),
+                Answer::Allowed(rules) if self.may_carry(matter, &rules, set) => {
+                    review = Some((rules, against, set));
+                }
+                Answer::Allowed(_) => denials.push(BTreeSet::new()),
+                // What stands against a consent is no reason if the request relies on an agreement.
+                Answer::Denied(_) if on_agreement(matter) && set.consent.is_some() => {}
                 Answer::Denied(rules) => denials.push(rules),
             }
         }
         match review {
-            Some((rules, against_release, set)) => {
-                let mut ruling = self.allow(Effect::Review, &rules, set)?;
-                // Why a person has to look, where a rule says so.
-                ruling.reasons.extend(self.reasons(&against_release));
-                Ok(ruling)
-            }
+            Some((rules, against, set)) => self.review(&rules, &against, set),
             None => Ok(self.deny(matter, &denials, consents.len(), agreements.len())),
         }
+    }
+
+    /// The review, with why a person has to look where a rule says so.
+    fn review(
+        &self,
+        rules: &BTreeSet<String>,
+        against: &BTreeSet<String>,
+        set: Candidates<'_>,
+    ) -> Result<Ruling, EvaluationError> {
+        let mut ruling = self.allow(Effect::Review, rules, set)?;
+        ruling.reasons.extend(self.reasons(against));
+        Ok(ruling)
+    }
+
+    /// Whether these rules rest on what the request relies on, if it names it. Only an agreement
+    /// needs a look: a consent may have to stand beside it (rule 8) but must not take its place.
+    fn may_carry(&self, matter: &Matter, rules: &BTreeSet<String>, set: Candidates<'_>) -> bool {
+        let rests_on_it = |id: &String| {
+            let rule = self.library.rules().get(id);
+            rule.is_some_and(|r| r.rests_on == RestsOn::Agreement)
+        };
+        !on_agreement(matter) || set.consent.is_none() || rules.iter().any(rests_on_it)
     }
 
     /// Asks Cedar. Allowed means that it said so and that nothing at all went wrong.
@@ -298,6 +336,11 @@ fn strictest(obligations: BTreeSet<Obligation>) -> Vec<Obligation> {
     kept
 }
 
+/// Whether the request names an agreement to rely on.
+fn on_agreement(matter: &Matter) -> bool {
+    matches!(matter.reliance, Some(Reliance::Agreement(_)))
+}
+
 /// The sets of candidates, from the smallest.
 fn candidate_sets<'a>(
     consents: &[ConsentCandidate<'a>],
@@ -324,13 +367,18 @@ fn candidate_sets<'a>(
     sets
 }
 
-/// The consents that name the requester, the usable first, then the most recent. One that does not
-/// name it must not show in its reasons either.
+/// The consents that name the requester, of these the one relied on if it is named; the usable
+/// first, then the most recent. One that does not name the requester must not show in its reasons
+/// either.
 fn consents(matter: &Matter) -> Vec<ConsentCandidate<'_>> {
     let mut candidates: Vec<_> = matter
         .consents
         .iter()
         .filter(|c| c.names(&matter.requester.agency))
+        .filter(|c| match &matter.reliance {
+            Some(Reliance::Consent(named)) => c.terms.consent == *named,
+            Some(Reliance::Agreement(_)) | None => true,
+        })
         .map(|consent| ConsentCandidate {
             consent,
             withdrawn: is_withdrawn(consent, matter),
@@ -357,25 +405,31 @@ fn covers_parties(consent: &Consent, matter: &Matter) -> bool {
         && consent.terms.categories.contains(&matter.item.category)
 }
 
-/// Conflict rule: a withdrawal wins over every grant that was recorded earlier. The record of a
-/// withdrawn consent bears the index of its grant, and the withdrawal came after: so it wins over
-/// all grants up to that one. (A grant between the two is not reached: its own withdrawal is
-/// needed.)
+/// The conflict rule (see above), over all consents of the person. Its own withdrawal defeats a
+/// consent in any case.
 fn is_withdrawn(consent: &Consent, matter: &Matter) -> bool {
     let (recipient, category) = (&matter.requester.agency, matter.item.category);
     matter.consents.iter().any(|other| {
+        let Some(withdrawn) = other.withdrawn_since(recipient, category) else {
+            return false;
+        };
         let same = other.terms.consent == consent.terms.consent;
-        let later = other.recorded >= consent.recorded && covers_parties(other, matter);
-        (same || later) && other.is_withdrawn_for(recipient, category)
+        same || withdrawn >= consent.recorded && covers_parties(other, matter)
     })
 }
 
-/// The agreements of which the requester is a party, those in force with a line first.
+/// The agreements of which the requester is a party, of these the one relied on if it is named,
+/// none if it is a consent; those in force with a line first.
 fn agreements(matter: &Matter) -> Vec<AgreementCandidate<'_>> {
     let mut candidates: Vec<_> = matter
         .agreements
         .iter()
         .filter(|a| a.has_party(&matter.requester.agency))
+        .filter(|a| match &matter.reliance {
+            Some(Reliance::Agreement(named)) => a.terms.agreement == *named,
+            Some(Reliance::Consent(_)) => false,
+            None => true,
+        })
         .map(|agreement| AgreementCandidate {
             agreement,
             line: line(agreement, matter),

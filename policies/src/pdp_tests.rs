@@ -286,6 +286,12 @@ fn a_lost_guard_is_noticed() {
         ("policies/consents.cedar", "consent-withdrawn"),
         ("policies/health.cedar", "health-to-police"),
         ("policies/emergency.cedar", "emergency-scope"),
+        ("policies/emergency.cedar", "emergency-needs-person"),
+        ("policies/health.cedar", "specially-protected-emergency"),
+        ("policies/guards.cedar", "case-required"),
+        ("policies/consents.cedar", "consent-needed"),
+        ("policies/consents.cedar", "consent-recorded-elsewhere"),
+        ("policies/consents.cedar", "consent-giver-without-standing"),
     ] {
         let files = with(path, |t| {
             let start = t.find(&format!("@id(\"{id}\")")).unwrap();
@@ -394,4 +400,16 @@ fn more_candidates_than_are_tried_do_not_hide_the_good_one() {
         .collect();
     let ruling = CedarPdp::load_embedded().unwrap().rule(&matter);
     assert_eq!(ruling.consent, Some(good.terms.consent));
+}
+
+#[test]
+fn every_built_in_denial_is_explained_in_both_languages() {
+    for (rule, _) in crate::library::BUILT_IN {
+        let ruling = Ruling::deny(rule);
+        for language in [Language::English, Language::French] {
+            let words = texts::explain(&ruling, language);
+            assert_eq!(words.len(), 3, "{words:?}");
+            assert!(!words[1].starts_with(rule), "{words:?}");
+        }
+    }
 }

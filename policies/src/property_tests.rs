@@ -3,8 +3,9 @@
 use crate::{CedarPdp, cases::Input};
 use passerelle_model::{
     ids::{AgencyId, CaseId, ConsentId},
-    pdp::{CaseFacts, Effect, Matter, PolicyDecisionPoint},
-    statement::{Item, WithdrawalScope},
+    pdp::{CaseFacts, Effect, Matter, Obligation, PolicyDecisionPoint},
+    records::{Consent, Withdrawn},
+    statement::{Item, Reliance, WithdrawalScope},
     time::Timestamp,
     vocabulary::{
         Capacity, CaseRole, Category, CategoryKind, ConsentGiver, EmergencyKind, LegalBasis, Level,
@@ -67,6 +68,7 @@ struct Paper {
     ends_s: i64,
     flaw: u8,
     recorded: u64,
+    withdrawn: u64,
     giver: ConsentGiver,
     capacity: Capacity,
     level: Level,
@@ -80,18 +82,32 @@ fn paper() -> impl Strategy<Value = Paper> {
         prop_oneof![5 => Just(100_i64), 1 => -1..=1_i64],
         0..10_u8,
         0..4_u64,
+        4..8_u64,
         mostly(ConsentGiver::Subject, ConsentGiver::ALL),
         mostly(Capacity::Capable, Capacity::ALL),
         select(Level::ALL),
     )
         .prop_map(
-            |(category, purpose, begins_s, ends_s, flaw, recorded, giver, capacity, level)| Paper {
+            |(
                 category,
                 purpose,
-                begins_s,
-                ends_s,
+                begins,
+                ends,
                 flaw,
                 recorded,
+                withdrawn,
+                giver,
+                capacity,
+                level,
+            )| Paper {
+                category,
+                purpose,
+                begins_s: begins,
+                ends_s: ends,
+                flaw,
+                // Some grants come after a withdrawal, most before.
+                recorded: recorded * 2,
+                withdrawn,
                 giver,
                 capacity,
                 level,
@@ -101,6 +117,10 @@ fn paper() -> impl Strategy<Value = Paper> {
 
 fn after(at: Timestamp, seconds: i64) -> Timestamp {
     Timestamp(at.0.saturating_add_signed(seconds * 1_000))
+}
+
+fn withdraw(consent: &mut Consent, scope: WithdrawalScope, index: u64) {
+    consent.withdrawn.push(Withdrawn { scope, index });
 }
 
 fn add_consents(matter: &mut Matter, papers: &[Paper]) {
@@ -118,18 +138,19 @@ fn add_consents(matter: &mut Matter, papers: &[Paper]) {
         terms.capacity = paper.capacity;
         consent.recorded = paper.recorded;
         match paper.flaw {
-            0 => consent.withdrawn.push(WithdrawalScope::All),
+            0 => withdraw(&mut consent, WithdrawalScope::All, paper.withdrawn),
             1 => {
                 let scope = WithdrawalScope::Recipient(matter.requester.agency.clone());
-                consent.withdrawn.push(scope);
+                withdraw(&mut consent, scope, paper.withdrawn);
             }
             2 => {
                 let scope = WithdrawalScope::Category(matter.item.category);
-                consent.withdrawn.push(scope);
+                withdraw(&mut consent, scope, paper.withdrawn);
             }
             3 => terms.recipients = vec![agency("bystander")],
             4 => terms.disclosers = vec![agency("bystander")],
             5 => terms.redisclosure = true,
+            6 => consent.recorded_by = agency("requester"),
             _ => {}
         }
         matter.consents.push(consent);
@@ -210,6 +231,7 @@ prop_compose! {
         case in option::weighted(0.4, case()),
         consents in vec(paper(), 0..3),
         agreements in vec(paper(), 0..3),
+        relies_on in 0..8_u8,
     ) -> Matter {
         let mut matter = Input::default().matter().unwrap();
         matter.requester.keys.sector = sectors.0;
@@ -225,6 +247,11 @@ prop_compose! {
         matter.case = case;
         add_consents(&mut matter, &consents);
         add_agreements(&mut matter, &agreements);
+        matter.reliance = match relies_on {
+            0 => matter.consents.first().map(|c| Reliance::Consent(c.terms.consent.clone())),
+            1 => matter.agreements.first().map(|a| Reliance::Agreement(a.terms.agreement.clone())),
+            _ => None,
+        };
         matter
     }
 }
@@ -232,8 +259,18 @@ prop_compose! {
 /// The named consent is on record, given, not expired, not withdrawn, and covers the item.
 fn consent_is_active(matter: &Matter, id: &ConsentId) -> bool {
     let (requester, category) = (&matter.requester.agency, matter.item.category);
+    let covers = |c: &Consent| {
+        c.terms.categories.contains(&category)
+            && c.terms.recipients.contains(requester)
+            && c.terms.disclosers.contains(&matter.holder.agency)
+    };
     matter.consents.iter().any(|c| {
+        let later = |other: &Consent| {
+            let since = other.withdrawn_since(requester, category);
+            covers(other) && since.is_some_and(|index| index >= c.recorded)
+        };
         c.terms.consent == *id
+            && !matter.consents.iter().any(later)
             && c.terms.given_at <= matter.at
             && matter.at < c.terms.expires_at
             && !c.is_withdrawn_for(requester, category)
@@ -267,7 +304,9 @@ proptest! {
             return Ok(());
         }
         let has_rule = |id: &str| ruling.reasons.iter().any(|r| r.rule == id);
-        let emergency = has_rule("emergency-override");
+        let at_once = has_rule("emergency-override");
+        let medical = has_rule("emergency-medical-review");
+        let emergency = at_once || medical || has_rule("emergency-override-review");
 
         // Whatever the paper says.
         prop_assert!(!matter.purpose.is_prohibited());
@@ -279,9 +318,27 @@ proptest! {
         if let Some(id) = &ruling.consent {
             prop_assert!(consent_is_active(&matter, id));
         }
-        if matter.basis == LegalBasis::Consent && !has_rule("stage-2-de-identified") {
-            prop_assert!(ruling.consent.is_some() || ruling.agreement.is_some());
+        prop_assert!(matter.basis != LegalBasis::Consent || ruling.consent.is_some());
+        if let Some(id) = &ruling.consent {
+            let paper = matter.consents.iter().find(|c| c.terms.consent == *id).unwrap();
+            let here = paper.recorded_by == matter.holder.agency;
+            prop_assert!(here || ruling.effect == Effect::Review);
+            let alone = paper.terms.giver == ConsentGiver::Subject;
+            prop_assert!(alone == (paper.terms.capacity != Capacity::Substituted));
         }
+        match &matter.reliance {
+            Some(Reliance::Consent(id)) => {
+                prop_assert!(ruling.agreement.is_none());
+                prop_assert!(ruling.consent.as_ref().is_none_or(|c| c == id));
+            }
+            Some(Reliance::Agreement(id)) => {
+                prop_assert!(ruling.agreement.as_ref().is_none_or(|a| a == id));
+                prop_assert!(ruling.consent.is_none() || ruling.agreement.is_some());
+            }
+            None => {}
+        }
+        let steps = [Purpose::Screen, Purpose::Threshold, Purpose::IdentifyInvolved];
+        prop_assert!(matter.case.is_some() || !steps.contains(&matter.purpose));
         if let Some(id) = &ruling.agreement {
             let good = |a: &passerelle_model::records::Agreement| {
                 a.terms.agreement == *id && a.is_in_force(matter.at)
@@ -299,7 +356,10 @@ proptest! {
             prop_assert!(ruling.consent.is_some() || emergency || known);
         }
         if matter.item.category.kind() == CategoryKind::SpeciallyProtectedHealth {
-            prop_assert!(ruling.consent.is_some() && ruling.effect == Effect::Review);
+            prop_assert!(ruling.effect == Effect::Review);
+            prop_assert!(ruling.consent.is_some() || medical);
+            prop_assert!(!medical || matter.basis == LegalBasis::Cfr42s251);
+            prop_assert!(!medical || matter.requester.sector() == Sector::Health);
         }
 
         // The emergency path is narrow; all else obeys the table.
@@ -307,7 +367,10 @@ proptest! {
             prop_assert!(matter.emergency.is_some() && matter.purpose == Purpose::Emergency);
             prop_assert!(matter.item.category != Category::Diagnosis);
             prop_assert!(matter.item.category != Category::Medication);
-            use passerelle_model::pdp::Obligation;
+            prop_assert!(at_once == (ruling.effect == Effect::Permit));
+            if at_once {
+                prop_assert!(matter.item.category.kind() == CategoryKind::Police);
+            }
             prop_assert!(ruling.obligations.contains(&Obligation::Alert));
             prop_assert!(ruling.obligations.contains(&Obligation::ReviewWithinHours(48)));
         } else if let Some(case) = &matter.case {
@@ -333,10 +396,25 @@ proptest! {
         let mut after = matter.clone();
         for consent in &mut after.consents {
             if consent.terms.consent == id {
-                consent.withdrawn.push(WithdrawalScope::All);
+                withdraw(consent, WithdrawalScope::All, 100);
             }
         }
         prop_assert_ne!(PDP.rule(&after).consent, Some(id));
+    }
+
+    #[test]
+    fn withdrawing_any_consent_defeats_all_that_were_recorded_before(matter in matter()) {
+        let mut after = matter.clone();
+        let covering = after.consents.iter_mut().find(|c| {
+            c.terms.categories.contains(&matter.item.category)
+                && c.terms.recipients.contains(&matter.requester.agency)
+                && c.terms.disclosers.contains(&matter.holder.agency)
+        });
+        let Some(consent) = covering else {
+            return Ok(());
+        };
+        withdraw(consent, WithdrawalScope::All, 100);
+        prop_assert_eq!(PDP.rule(&after).consent, None);
     }
 
     #[test]

@@ -137,7 +137,10 @@ impl Role {
 
 /// Parses the command line, runs the command, reports a failure in one line.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
     logging::init(cli.role.is_service());
     let global = cli.global;
     let outcome = tokio::runtime::Builder::new_multi_thread()
@@ -155,6 +158,22 @@ pub(crate) fn main() -> ExitCode {
         failure.exit
     });
     ExitCode::from(exit.code())
+}
+
+/// Help and version as they are, a mistake too, unless a script reads: that gets its one line.
+fn misused(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|arg| arg == "--json");
+    if !(wants_json && error.use_stderr()) {
+        error.exit();
+    }
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let end = text.find("\n\nUsage:");
+    let end = end.or_else(|| text.find("\n\nFor more information"));
+    let said = end.and_then(|end| text.get(..end)).unwrap_or(text);
+    let failure = Failure::usage(said);
+    failure.report(true);
+    ExitCode::from(failure.exit.code())
 }
 
 async fn dispatch(cli: Cli) -> Result<Exit, Failure> {

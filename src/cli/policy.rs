@@ -99,7 +99,7 @@ fn read_dir(dir: &Path, prefix: &str, files: &mut BTreeMap<String, String>) -> R
 pub(super) fn run(global: Global, args: PolicyArgs) -> Result<Exit, Failure> {
     match args.verb {
         Verb::Check { source } => check(global, &source.files()?),
-        Verb::Test { source } => test(global, &source.files()?),
+        Verb::Test { source } => test(global, &source),
         Verb::Explain { source, what_if } => {
             let pdp = CedarPdp::load_dir(&source.files()?).map_err(load_failure)?;
             explain(global, &pdp, &what_if)
@@ -147,28 +147,65 @@ fn print_problems(global: Global, problems: &[Problem]) -> Result<Exit, Failure>
     Ok(Exit::Refused)
 }
 
-fn test(global: Global, files: &BTreeMap<String, String>) -> Result<Exit, Failure> {
-    let results = match cases::run_cases(files) {
+/// One case as it is shown, of the federation's rules or of the holder's own.
+#[derive(serde::Serialize)]
+struct Shown {
+    file: String,
+    name: String,
+    passed: bool,
+    ruling: serde_json::Value,
+    failures: Vec<String>,
+}
+
+fn shown(
+    file: String,
+    name: String,
+    ruling: &impl serde::Serialize,
+    failures: Vec<String>,
+) -> Result<Shown, Failure> {
+    Ok(Shown {
+        file,
+        name,
+        passed: failures.is_empty(),
+        ruling: serde_json::to_value(ruling)?,
+        failures,
+    })
+}
+
+/// The cases of a library; with the embedded one, those of the holder's own policy too.
+fn cases_of(source: &Source) -> Result<Result<Vec<Shown>, Vec<Problem>>, Failure> {
+    let federation = match cases::run_cases(&source.files()?) {
+        Ok(results) => results,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let local = match &source.library {
+        None => cases::run_local_cases(),
+        // What an agency's own library says of the federation's rules is no policy of a holder.
+        Some(_) => Ok(Vec::new()),
+    };
+    let local = match local {
+        Ok(results) => results,
+        Err(problems) => return Ok(Err(problems)),
+    };
+    let federation = federation.into_iter();
+    let local = local.into_iter();
+    let all: Result<Vec<_>, Failure> = federation
+        .map(|r| shown(r.file, r.name, &r.ruling, r.failures))
+        .chain(local.map(|r| shown(r.file, r.name, &r.ruling, r.failures)))
+        .collect();
+    Ok(Ok(all?))
+}
+
+fn test(global: Global, source: &Source) -> Result<Exit, Failure> {
+    let results = match cases_of(source)? {
         Ok(results) => results,
         Err(problems) => return print_problems(global, &problems),
     };
-    let failed = results.iter().filter(|result| !result.passed()).count();
-    let list: Vec<_> = results
-        .iter()
-        .map(|result| {
-            serde_json::json!({
-                "file": result.file,
-                "name": result.name,
-                "passed": result.passed(),
-                "ruling": result.ruling,
-                "failures": result.failures,
-            })
-        })
-        .collect();
-    output::print(global, &list, |_| {
+    let failed = results.iter().filter(|result| !result.passed).count();
+    output::print(global, &results, |_| {
         let mut out = String::new();
         for result in &results {
-            let mark = if result.passed() { "ok    " } else { "FAILED" };
+            let mark = if result.passed { "ok    " } else { "FAILED" };
             // Writing to a string can't fail.
             let _infallible = writeln!(out, "{mark}  {}: {}", result.file, result.name);
             for failure in &result.failures {

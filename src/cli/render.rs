@@ -42,7 +42,26 @@ pub(super) fn agent_status(status: &AgentStatus) -> String {
         ("statements to send", status.outbox.to_string()),
         ("inbox", format!("{} to review", status.reviews)),
         ("members", status.members.join(", ")),
+        ("witnesses", witnesses(status)),
+        (
+            "certificate",
+            status
+                .certificate_days_left
+                .map_or_else(String::new, |days| format!("{days} days left")),
+        ),
     ])
+}
+
+fn witnesses(status: &AgentStatus) -> String {
+    let least = match status.min_witnesses {
+        0 => String::new(),
+        least if status.witnesses < least => {
+            format!("; below the {least} asked for, so no permit is used")
+        }
+        least => format!("; at least {least} asked for"),
+    };
+    let (witnesses, quorum) = (status.witnesses, status.quorum);
+    format!("{witnesses}, of which {quorum} must cosign{least}")
 }
 
 /// What an import did.
@@ -56,6 +75,13 @@ pub(super) fn import(report: &ImportReport) -> String {
             ),
         ),
         ("facts", report.facts.to_string()),
+        (
+            "without handle",
+            match report.without_handle {
+                0 => String::new(),
+                n => format!("{n} people wait for the broker to be findable"),
+            },
+        ),
         ("rows left out", report.problems.len().to_string()),
         (
             "dry run",

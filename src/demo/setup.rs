@@ -278,6 +278,8 @@ async fn until_seen(world: &World, dir: &str, agreement: &str) -> anyhow::Result
 
 /// What a consent covers.
 pub(super) struct Consent<'a> {
+    /// Who records it. Only what the holder of the facts recorded opens them at once.
+    pub(super) at: &'a str,
     /// Name of a person file.
     pub(super) person: &'a str,
     /// Category codes.
@@ -288,9 +290,9 @@ pub(super) struct Consent<'a> {
     pub(super) disclosers: &'a [&'a str],
 }
 
-/// Records a consent at the community house; its id.
+/// Records a consent; its id.
 pub(super) async fn consent(world: &World, consent: &Consent<'_>) -> anyhow::Result<String> {
-    let (dir, person) = (world.dir(COMMUNITY), world.person(consent.person));
+    let (dir, person) = (world.dir(consent.at), world.person(consent.person));
     let mut args = vec![
         "agent", "consent", "record", "--dir", &dir, "--person", &person,
     ];

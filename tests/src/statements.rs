@@ -173,7 +173,8 @@ impl RawAgency {
         let reply_key = ReplyKey::generate().expect("a key");
         let (subject, opening) = commit(Field::Subject, &subject.0);
         let id = request.as_str().as_bytes();
-        let context = seal::seal(&holder.sealing.public(), id, b"", b"{}").expect("seals");
+        let context =
+            seal::seal(&holder.sealing.public(), id, b"", b"{}", seal::CONTEXT).expect("seals");
         let body = Request {
             request: request.clone(),
             holder: holder.agency.clone(),
@@ -210,7 +211,14 @@ impl RawAgency {
     /// An answer under `permit` that says `content`.
     pub fn answer(&self, permit: &Permit, content: &[u8]) -> Draft {
         let digest = permit.digest().expect("a permit encodes");
-        let sealed = seal::seal(&permit.reply_key, &digest.0, b"", content).expect("seals");
+        let sealed = seal::seal(
+            &permit.reply_key,
+            &digest.0,
+            b"",
+            content,
+            seal::SHORT_ANSWER,
+        )
+        .expect("seals");
         let mut draft = self.draft(Body::Answer(Answer {
             request: permit.request.clone(),
             permit: digest,

@@ -154,7 +154,11 @@ pub(super) async fn run(global: Global, verb: Verb) -> Result<Exit, Failure> {
                 category: category.map(|c| c.to_string()).unwrap_or_default(),
             };
             let done: Done = backend::document(node.withdraw_consent(request).await)?;
-            done_text(global, &done, "withdrawn")
+            let what = match done.status.as_str() {
+                "queued" => "the withdrawal is not in force yet",
+                _ => "withdrawn",
+            };
+            done_text(global, &done, what)
         }
         Verb::Show { place, consent } => {
             let mut node = backend::connect(&place.dir).await?;

@@ -2,7 +2,7 @@
 
 use super::{Place, Worker};
 use crate::cli::{
-    Global, backend, codes,
+    Global, Lang, backend, codes,
     failure::{Exit, Failure},
     output, render,
 };
@@ -18,6 +18,7 @@ use passerelle_proto::{
     v1,
     views::{RequestLine, RequestView},
 };
+use serde::Serialize;
 use std::{
     path::PathBuf,
     time::{Duration, Instant},
@@ -33,7 +34,8 @@ Examples:
     --emergency threat_to_others --justification 'threat made tonight' --wait 30
 
 Levels: 0 known, 1 contact, 2 involvement, 3 coded, 4 detail.
-Exit code 1: every item was denied, or the request was stopped or ran out of time.";
+Exit code 1: every item was denied, the request was stopped or ran out of time, or `--wait` ended
+without an answer.";
 
 /// How often to ask the node. It is a local socket, and reads of it are cheap.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -135,12 +137,33 @@ pub(super) async fn run(global: Global, args: RequestArgs) -> Result<Exit, Failu
     let mut node = backend::connect(&args.place.dir).await?;
     // The node itself waits a while for the decision.
     let mut view: RequestView = backend::document(node.ask(request).await)?;
+    let mut waiting = false;
     if let Some(seconds) = args.wait {
         let wait = Duration::from_secs(seconds);
         view = settle(&mut node, view, &worker, wait).await?;
+        waiting = !is_settled(view.line.status);
     }
-    output::print(global, &view, |view| render::request(view, global.lang()))?;
-    Ok(exit(&view))
+    let waited = Waited { view, waiting };
+    output::print(global, &waited, |waited| text(waited, global.lang()))?;
+    Ok(exit(&waited))
+}
+
+/// A request, and whether its answer was waited for in vain.
+#[derive(Serialize)]
+struct Waited {
+    #[serde(flatten)]
+    view: RequestView,
+    /// Left out unless it is so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    waiting: bool,
+}
+
+fn text(waited: &Waited, lang: Lang) -> String {
+    let mut text = render::request(&waited.view, lang);
+    if waited.waiting {
+        text.push_str("\nwaiting: no answer came in time; look again with `agent show`\n");
+    }
+    text
 }
 
 /// Waits until the request is settled or time is up, then shows it to the worker.
@@ -168,8 +191,8 @@ async fn settle(
     backend::document(node.show(request).await)
 }
 
-/// Refused if nothing may be answered, or nothing will come any more.
-fn exit(view: &RequestView) -> Exit {
+/// Refused if nothing may be answered, nothing will come any more, or nothing came in time.
+fn exit(Waited { view, waiting }: &Waited) -> Exit {
     let all_denied = !view.decision.is_empty()
         && view
             .decision
@@ -177,7 +200,42 @@ fn exit(view: &RequestView) -> Exit {
             .all(|item| item.item.ruling.effect == Effect::Deny);
     match view.line.status {
         Status::Denied | Status::Expired | Status::Stopped => Exit::Refused,
-        _ if all_denied => Exit::Refused,
+        _ if all_denied || *waiting => Exit::Refused,
         _ => Exit::Done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waited(status: &str, waiting: bool) -> Waited {
+        let view = serde_json::json!({
+            "request": "req-00112233445566778899aabbccddeeff",
+            "requester": "police", "holder": "clinic", "items": [], "purpose": "plan",
+            "status": status, "at": 0, "review_by": null, "basis": "consent", "case": null,
+            "emergency": null, "decision": [], "decision_index": null, "answer": null,
+            "asked_by": null, "stopped": null, "record_found": null, "trail": [],
+        });
+        Waited {
+            view: serde_json::from_value(view).unwrap(),
+            waiting,
+        }
+    }
+
+    #[test]
+    fn waiting_in_vain_is_no_success() {
+        assert!(matches!(exit(&waited("offered", true)), Exit::Refused));
+        assert!(matches!(exit(&waited("offered", false)), Exit::Done));
+        assert!(matches!(exit(&waited("stopped", false)), Exit::Refused));
+        let said = text(&waited("offered", true), Lang::En);
+        assert!(said.contains("\nwaiting: "), "{said}");
+        let json = serde_json::to_value(waited("offered", true)).unwrap();
+        assert_eq!(
+            (&json["waiting"], &json["status"]),
+            (&true.into(), &"offered".into())
+        );
+        let json = serde_json::to_value(waited("delivered", false)).unwrap();
+        assert_eq!(json.get("waiting"), None);
     }
 }

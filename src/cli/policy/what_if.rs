@@ -6,7 +6,7 @@ use passerelle_model::{
     bytes::{Commitment, Digest, Handle, PublicKey},
     ids::{AgencyId, AgreementId, CaseId, ConsentId},
     pdp::{CaseFacts, Matter},
-    records::{Agency, Agreement, Consent},
+    records::{Agency, Agreement, Consent, Withdrawn},
     statement::{
         AgencyKeys, AgreementLine, AgreementParty, AgreementTerms, ConsentTerms, Item,
         WithdrawalScope,
@@ -29,7 +29,8 @@ Examples:
   passerelle policy explain --requester education --holder law_enforcement \\
     --item safety_flag:known --purpose plan --basis GDPR-6 --agreement --stage 3
 
-`--consent` and `--agreement` stand for one in force that covers exactly what is asked.
+`--consent` and `--agreement` stand for one in force that covers exactly what is asked, the consent
+for one that the holder recorded.
 Exit code 1: it would be denied.";
 
 const DAY_S: u64 = 86_400;
@@ -57,6 +58,9 @@ pub(super) struct WhatIf {
     /// The consent has been withdrawn
     #[arg(long, requires = "consent")]
     withdrawn: bool,
+    /// Another agency than the holder recorded the consent
+    #[arg(long, requires = "consent")]
+    recorded_elsewhere: bool,
     /// There is an agreement
     #[arg(long)]
     agreement: bool,
@@ -121,6 +125,7 @@ impl WhatIf {
             case: self.stage.map(|stage| self.case_at(stage)),
             emergency: self.emergency,
             identified: !self.anonymous,
+            reliance: None,
             consents: consents.into_iter().collect(),
             agreements: agreements.into_iter().collect(),
         })
@@ -165,11 +170,18 @@ impl WhatIf {
                 redisclosure: false,
                 evidence: None,
             },
-            recorded_by: requester.clone(),
+            recorded_by: if self.recorded_elsewhere {
+                requester.clone()
+            } else {
+                holder.clone()
+            },
             subject: Handle([0; 32]),
             withdrawn: self
                 .withdrawn
-                .then_some(WithdrawalScope::All)
+                .then_some(Withdrawn {
+                    scope: WithdrawalScope::All,
+                    index: 1,
+                })
                 .into_iter()
                 .collect(),
             recorded: 0,

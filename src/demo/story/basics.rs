@@ -12,8 +12,9 @@ use passerelle_proto::views::RequestView;
 
 /// A consent, a question, an answer.
 pub(super) async fn permit(world: &World, report: &mut Report) -> anyhow::Result<()> {
-    report.say("Noémie consents, on paper, in French: the health centre may tell the community");
-    report.say("house whether she is in service and how her appointments stand.");
+    report.say("Noémie consents, on paper, in French, at the health centre, which records it:");
+    report.say("the community house may hear whether she is in service and how her");
+    report.say("appointments stand.");
     consent_to_health(world, "community-and-health").await?;
     let (exit, view) = world
         .ask(&Question {

@@ -1,6 +1,6 @@
 //! An emergency, and an agreement that ends.
 
-use super::{all, by_rule, effect_on, tell_released};
+use super::{all, by_rule, effect_on, has_answer, tell_released};
 use crate::{
     cli::clock,
     demo::{
@@ -16,12 +16,13 @@ use std::time::Duration;
 /// Seconds that the short agreement lasts: enough to sign it and to ask once.
 const AGREEMENT_LASTS_S: u64 = 6;
 
-/// Where she is and how great the danger is, at once; no diagnosis, and a review afterwards.
+/// Where she is and how great the danger is, as soon as a nurse on duty agrees; no diagnosis, and a
+/// review afterwards.
 pub(super) async fn emergency(world: &World, report: &mut Report) -> anyhow::Result<()> {
     report.say("A nurse calls the police: a patient said on the phone that she would end it");
     report.say("tonight. There is no consent and no agreement for this. The officer claims the");
     report.say("emergency under A2.1-59.1 and asks where she is, how great the danger is, and");
-    report.say("for the diagnosis.");
+    report.say("for the diagnosis. A claim alone opens none of it: a person on duty looks first.");
     let (exit, view) = world
         .ask(&Question {
             from: POLICE,
@@ -32,22 +33,30 @@ pub(super) async fn emergency(world: &World, report: &mut Report) -> anyhow::Res
             basis: "A2.1-59.1",
             more: &["--emergency", "subject_in_danger"],
             why: "life in danger tonight, a car is on its way",
-            wait: Some(15),
+            wait: None,
         })
         .await?;
     report.decision(&view.decision);
     report.check(
-        "location and threat are permitted at once",
+        "location and threat need no consent and no agreement, only a nurse on duty",
         exit == 0
-            && effect_on(&view, "location") == Some(Effect::Permit)
-            && effect_on(&view, "crisis_risk") == Some(Effect::Permit)
-            && by_rule(&view, "location", "emergency-override"),
+            && effect_on(&view, "location") == Some(Effect::Review)
+            && effect_on(&view, "crisis_risk") == Some(Effect::Review)
+            && by_rule(&view, "location", "emergency-override-review"),
     );
     report.check(
         "the diagnosis is denied: it does not help to find her",
         effect_on(&view, "diagnosis") == Some(Effect::Deny)
             && by_rule(&view, "diagnosis", "emergency-scope"),
     );
+    let request = view.line.request.clone();
+    report.check(
+        "it is in the health centre's inbox at once",
+        world.comes_to_inbox(HEALTH, &request).await?,
+    );
+    world.review(HEALTH, "approve", &request).await?;
+    report.say("The nurse on duty knows of the call, and overrides to the police at once.");
+    let view = world.show_until(POLICE, &request, has_answer).await?;
     tell_released(report, &view, "the police have the address");
     let answer = view.answer.as_ref();
     report.check(
@@ -103,22 +112,28 @@ pub(super) async fn agreement_ends(world: &World, report: &mut Report) -> anyhow
     );
     let (exit, view) = world
         .ask(&Question {
-            items: &["family_contact:contact"],
+            from: COMMUNITY,
+            to: POLICE,
+            items: &["contact_dates:coded"],
             purpose: "emergency",
             basis: "P39.1-18.1",
             more: &["--emergency", "subject_in_danger"],
-            why: "she is missing since noon and it is freezing",
+            why: "she is missing since noon and it is freezing; when did you last see her?",
             wait: Some(15),
             ..question
         })
         .await?;
     report.decision(&view.decision);
     report.check(
-        "an emergency under the statute stays open",
+        "an emergency under the statute stays open between the two, at once",
         exit == 0
             && all(&view, Effect::Permit)
-            && by_rule(&view, "family_contact", "emergency-override"),
+            && by_rule(&view, "contact_dates", "emergency-override"),
     );
-    tell_released(report, &view, "the police know whom to call");
+    tell_released(
+        report,
+        &view,
+        "the community house knows when she was last seen",
+    );
     Ok(())
 }

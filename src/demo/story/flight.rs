@@ -33,9 +33,11 @@ fn on_consent<'a>(from: &'a str, to: &'a str, item: &'a [&'a str]) -> Question<'
 
 /// Two have answered, the third is stopped, the recipients are told.
 pub(super) async fn withdrawal(world: &mut World, report: &mut Report) -> anyhow::Result<()> {
-    report.say("Éloïse consents: three agencies may tell the community house and the health");
-    report.say("centre how she is doing. Two answer at once.");
+    report.say("Éloïse consents, at the health centre: three agencies may tell the community");
+    report.say("house and the health centre how she is doing. The health centre, which recorded");
+    report.say("it, answers at once. The others check first what another agency recorded.");
     let consent = Consent {
+        at: HEALTH,
         person: "ordinary",
         categories: &["in_service", "engagement", "contact_dates"],
         recipients: &[COMMUNITY, HEALTH],
@@ -45,9 +47,7 @@ pub(super) async fn withdrawal(world: &mut World, report: &mut Report) -> anyhow
     let (_, first) = world
         .ask(&on_consent(COMMUNITY, HEALTH, &["in_service:involvement"]))
         .await?;
-    let (_, second) = world
-        .ask(&on_consent(HEALTH, COMMUNITY, &["engagement:coded"]))
-        .await?;
+    let second = checked_first(world, report).await?;
     tell_released(
         report,
         &first,
@@ -62,6 +62,26 @@ pub(super) async fn withdrawal(world: &mut World, report: &mut Report) -> anyhow
     let third = in_flight(world, report, &consent).await?;
     nothing_crosses(world, report, &third).await?;
     recipients_are_told(world, report, &first, &second).await
+}
+
+/// The community house did not record the consent: a person there checks it, then it answers.
+async fn checked_first(world: &World, report: &mut Report) -> anyhow::Result<RequestView> {
+    let question = Question {
+        wait: None,
+        ..on_consent(HEALTH, COMMUNITY, &["engagement:coded"])
+    };
+    let (_, view) = world.ask(&question).await?;
+    report.decision(&view.decision);
+    let request = view.line.request.clone();
+    report.check(
+        "a consent recorded elsewhere waits for a person at the community house",
+        by_rule(&view, "engagement", "consent-covers-review")
+            && all(&view, Effect::Review)
+            && world.comes_to_inbox(COMMUNITY, &request).await?,
+    );
+    world.review(COMMUNITY, "approve", &request).await?;
+    report.say("The coordinator has asked Éloïse, and approves.");
+    world.show_until(HEALTH, &request, has_answer).await
 }
 
 /// A request waits for an agency that is down; the consent is withdrawn; the agency comes back.
@@ -79,8 +99,8 @@ async fn in_flight(
     let (_, third) = world.ask(&question).await?;
     report.decision(&third.decision);
     report.check(
-        "permitted, and it waits",
-        all(&third, Effect::Permit) && third.line.status.is_open(),
+        "allowed once the police service has checked the consent, and it waits",
+        all(&third, Effect::Review) && third.line.status.is_open(),
     );
 
     let dir = world.dir(COMMUNITY);
@@ -180,8 +200,8 @@ pub(super) async fn offline(world: &mut World, report: &mut Report) -> anyhow::R
         crate::cli::status_words(view.line.status)
     ));
     report.check(
-        "permitted, and kept for the clinic",
-        exit == 0 && all(&view, Effect::Permit),
+        "permitted, kept for the clinic, and nothing came within the two seconds",
+        exit == 1 && all(&view, Effect::Permit),
     );
     report.check(
         "it shows as waiting for an agency that is unavailable, never as `no record`",

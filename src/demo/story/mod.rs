@@ -142,6 +142,7 @@ fn decided_at(view: &RequestView) -> anyhow::Result<u64> {
 async fn consent_to_health(world: &World, person: &str) -> anyhow::Result<String> {
     use super::cast::{COMMUNITY, HEALTH};
     let consent = Consent {
+        at: HEALTH,
         person,
         categories: &["in_service", "appointment_status"],
         recipients: &[COMMUNITY],
