@@ -5,7 +5,7 @@ use crate::{
     apply_notice,
     event::{Event, Stated, Transaction, Verdict},
     facts::{csv_import::ImportedPerson, fact::Fact},
-    state::{self, AskRow, GivenRow, LabelRow, Meta, PersonRow, SentRow, VerdictRow, WaryRow, key},
+    state::{self, AskRow, GivenRow, LabelRow, Meta, PersonRow, SentRow, VerdictRow, Weight, key},
 };
 use passerelle_model::{
     bytes::{Digest, Handle},
@@ -76,18 +76,23 @@ fn apply_event(
 fn apply_to_hold(view: &mut Overlay<'_>, event: &Event) -> Result<(), StoreError> {
     match event {
         Event::PermitRefused { request, code } => edit_hold(view, request, |row| {
-            row.status = Status::Stopped;
-            row.stopped = Some(code.code().to_owned());
+            if row.status.is_open() {
+                row.status = Status::Stopped;
+                row.stopped = Some(code.code().to_owned());
+            }
         }),
         Event::ReviewAsked {
             request,
             review_by,
             record_found,
+            again,
         } => edit_hold(view, request, |row| {
             row.status = Status::HolderReview;
             row.review_by = Some(*review_by);
             row.record_found = Some(*record_found);
-            row.verdict = None;
+            if !again {
+                row.verdict = None;
+            }
         }),
         Event::Reviewed {
             request,
@@ -141,6 +146,8 @@ fn apply_to_ask(view: &mut Overlay<'_>, event: &Event) -> Result<(), StoreError>
             }
         }),
         Event::AnswerRefused { request, code } => edit_ask(view, request, |row| {
+            // There is one answer to a request: nothing more will come.
+            row.status = Status::Stopped;
             row.stopped = Some(code.code().to_owned());
         }),
         Event::Viewed { request, .. } => edit_ask(view, request, |row| {
@@ -298,7 +305,7 @@ fn settle(
     )?;
     match body_of(&stated)? {
         Body::Request(request) => edit_ask(view, &request.request, |row| {
-            if let Some(code) = code {
+            if let Some(code) = code.filter(|_| row.status.is_open()) {
                 row.status = Status::Stopped;
                 row.stopped = Some(code.code().to_owned());
             }
@@ -329,6 +336,7 @@ fn settle_answer(row: &mut state::HoldRow, statement: &Digest, code: Option<Erro
     };
     match code {
         None => given.accepted = true,
+        Some(_) if row.stopped.is_some() => row.given = None,
         Some(code) if is_mendable(code) => {
             // Nothing has crossed: the broker forwards only what it sequenced.
             row.given = None;
@@ -424,18 +432,10 @@ fn put_person(view: &mut Overlay<'_>, record: ImportedPerson) -> Result<(), Stor
 
 /// Only ever grows: a category in which one record needed a person's look keeps getting it.
 fn note_weight(view: &mut Overlay<'_>, fact: &Fact) -> Result<(), StoreError> {
-    let old = state::wary(view, fact.category)?;
-    let row = old.unwrap_or_default();
-    let new = WaryRow {
-        third_party_at_risk: row.third_party_at_risk || fact.third_party_at_risk,
-        sensitivity: row.sensitivity.max(fact.sensitivity.rank()),
-    };
-    if old == Some(new) {
+    let mut seen = state::wary(view, fact.category)?;
+    if !seen.insert(Weight::of(fact)) {
         return Ok(());
     }
-    state::put(
-        view,
-        key::of(key::WARY, fact.category.code().as_bytes()),
-        &new,
-    )
+    let key = key::of(key::WARY, fact.category.code().as_bytes());
+    state::put(view, key, &seen)
 }

@@ -16,7 +16,7 @@ use passerelle_model::{
     ids::{AgencyId, RequestId},
     pdp::Effect,
     permit::Permit,
-    records::{Agreement, Case, Consent, Decision},
+    records::{Agreement, Case, Consent, Decision, Withdrawn},
     request::Status,
     statement::{
         AgreementSignature, AgreementTerms, Answer, Body, CaseAdvance, CaseOpening, ConsentTerms,
@@ -97,6 +97,7 @@ pub(crate) fn noticed(
         | EntryBody::BundleActivated { .. }
         | EntryBody::Invited { .. }
         | EntryBody::Refused { .. }
+        | EntryBody::WithdrawalCarriedOut { .. }
         | EntryBody::HandlesEvaluated { .. } => Ok(()),
     }
 }
@@ -107,6 +108,14 @@ fn decided(
     decision: Decision,
     step: Step,
 ) -> Result<(), StoreError> {
+    let denied = decision.effect() == Effect::Deny;
+    edit_hold(view, request, |row| {
+        if denied {
+            // The broker tells a holder only of the end of a permit that it had.
+            end_hold(row, Status::Stopped, cause_code(&StopCause::DecidedAgain));
+        }
+        row.trail.push(step.clone());
+    })?;
     edit_ask(view, request, |row| {
         if row.status.is_open() {
             row.status = match decision.effect() {
@@ -192,7 +201,7 @@ fn said(
         }
         Body::Renewal(renewal) => both(view, &renewal.request, "renewal"),
         Body::Consent(terms) => consented(view, agency, *terms, notice),
-        Body::Withdrawal(withdrawal) => withdrawn(view, withdrawal),
+        Body::Withdrawal(withdrawal) => withdrawn(view, withdrawal, notice.index),
         Body::Agreement(terms) => proposed(view, agency, *terms, notice.index),
         Body::AgreementSignature(signature) => signed(view, agency, &signature),
         Body::CaseOpening(opening) => case_opened(view, agency, opening, notice.index),
@@ -210,8 +219,12 @@ fn answered(
     let Some(sealed) = notice.payloads.get(PAYLOAD_ANSWER) else {
         return Ok(());
     };
-    if state::ask(view, &answer.request)?.is_none() {
+    let Some(row) = state::ask(view, &answer.request)? else {
         return Ok(());
+    };
+    if row.answer.is_some() || !row.status.is_open() {
+        // One answer a request: another, or one that comes after the end, changes nothing.
+        return edit_ask(view, &answer.request, |row| row.trail.push(step));
     }
     let id = answer.request.as_str().as_bytes();
     view.write(key::of(key::SEALED, id), Some(sealed.0.clone()));
@@ -237,6 +250,7 @@ fn offered(
     step: &Step,
 ) -> Result<(), StoreError> {
     let digest = digest_of(permit)?;
+    let usable = !notice.permit_unusable;
     edit_ask(view, &permit.request, |row| {
         if row.status.is_open() {
             row.status = Status::Offered;
@@ -249,8 +263,11 @@ fn offered(
         return Ok(());
     }
     let id = permit.request.as_str().as_bytes();
-    state::put(view, key::of(key::OFFER, id), notice)?;
-    let related = notice.related.as_ref();
+    if usable {
+        state::put(view, key::of(key::OFFER, id), notice)?;
+    }
+    // What an envelope says that was not verified is not shown.
+    let related = notice.related.as_ref().filter(|_| usable);
     let asked = related
         .and_then(|r| r.envelope.unverified_statement().ok())
         .and_then(|s| match s.body {
@@ -281,9 +298,15 @@ fn offered(
         state::put(view, key::of(key::HOLD, id), &row)?;
     }
     edit_hold(view, &permit.request, |row| {
-        row.items.clone_from(&permit.items);
-        row.permit = digest;
-        row.renewing = None;
+        if usable {
+            row.items.clone_from(&permit.items);
+            row.permit = digest;
+            row.renewing = None;
+            if row.role.is_none() {
+                row.role = asked.as_ref().map(|r| r.role);
+                row.emergency = asked.as_ref().and_then(|r| r.emergency);
+            }
+        }
         row.trail.push(step.clone());
     })
 }
@@ -302,18 +325,27 @@ fn ended(
     step: &Step,
 ) -> Result<(), StoreError> {
     edit_ask(view, request, |row| {
-        row.status = status;
-        row.stopped = Some(why.to_owned());
-        row.trail.push(step.clone());
-    })?;
-    edit_hold(view, request, |row| {
-        // An answer that was sequenced before stays what it is.
-        if row.given.as_ref().is_none_or(|g| !g.accepted) {
+        // What was answered, denied or erased before stays what it is.
+        if row.status.is_open() && row.answer.is_none() {
             row.status = status;
             row.stopped = Some(why.to_owned());
         }
         row.trail.push(step.clone());
+    })?;
+    edit_hold(view, request, |row| {
+        end_hold(row, status, why);
+        row.trail.push(step.clone());
     })
+}
+
+/// An answer that was sequenced before stays what it is, and what is over stays over.
+fn end_hold(row: &mut HoldRow, status: Status, why: &str) {
+    let under_way = row.given.as_ref().is_some_and(|g| !g.accepted);
+    let waits = row.given.is_none() && row.status.is_open();
+    if waits || (under_way && row.stopped.is_none()) {
+        row.status = status;
+        row.stopped = Some(why.to_owned());
+    }
 }
 
 fn subject(notice: &Noticed, commitment: &Commitment) -> Option<Handle> {
@@ -342,11 +374,14 @@ fn consented(
     state::put(view, key::of(key::CONSENT, id), &row)
 }
 
-fn withdrawn(view: &mut Overlay<'_>, withdrawal: Withdrawal) -> Result<(), StoreError> {
+fn withdrawn(view: &mut Overlay<'_>, withdrawal: Withdrawal, index: u64) -> Result<(), StoreError> {
     let Some(mut row) = state::consent(view, &withdrawal.consent)? else {
         return Ok(());
     };
-    row.withdrawn.push(withdrawal.scope);
+    row.withdrawn.push(Withdrawn {
+        scope: withdrawal.scope,
+        index,
+    });
     let id = withdrawal.consent.as_str().as_bytes();
     state::put(view, key::of(key::CONSENT, id), &row)
 }

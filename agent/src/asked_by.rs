@@ -45,9 +45,14 @@ pub fn open_context(
     };
     let sealed: Option<&Bytes> = related.payloads.get(PAYLOAD_CONTEXT);
     let sealed = sealed.ok_or(ErrorCode::PayloadMismatch)?;
-    let keys = &context.identity.keys.sealing;
-    let opened = keys.open(request.as_str().as_bytes(), CONTEXT_AAD, &sealed.0);
-    let opened = opened.map_err(|_| ErrorCode::PayloadMismatch)?;
+    let keys = &context.identity.keys;
+    let opened = std::iter::once(&keys.sealing)
+        .chain(&keys.former_sealing)
+        .find_map(|key| {
+            let info = request.as_str().as_bytes();
+            key.open(info, CONTEXT_AAD, &sealed.0).ok()
+        });
+    let opened = opened.ok_or(ErrorCode::PayloadMismatch)?;
     let inner: AskContext =
         serde_json::from_slice(&opened).map_err(|_| ErrorCode::PayloadMismatch)?;
     for (field, commitment, value) in [

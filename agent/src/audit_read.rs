@@ -4,7 +4,7 @@
 //! In scope: fetching, checking, one sentence an entry, the export file.
 //! Out of scope: checking an export later, alone (binary `passerelle-audit`).
 
-use crate::{node::Node, session::code_of};
+use crate::{holder::storage, node::Node, session::code_of, state};
 use passerelle_audit::{
     checkpoint,
     cosignature::cosigned_by,
@@ -17,6 +17,7 @@ use passerelle_model::{
     entry::{Entry, EntryBody},
     error::ErrorCode,
     statement::{Body, ReceiptKind},
+    vocabulary::Sector,
 };
 use passerelle_proto::{
     MAX_MESSAGE_BYTES, convert,
@@ -69,6 +70,9 @@ pub async fn read(node: &Node) -> Result<CheckedLog, ErrorCode> {
         return Err(ErrorCode::NoQuorum);
     }
     let size = signed.checkpoint().size();
+    let meta = state::meta(node.core.view()).map_err(storage)?;
+    check_size(size, &meta)?;
+    let reads_all = node.context.identity.membership.sector == Sector::Oversight;
     let request = EntriesRequest {
         from: 0,
         until: size,
@@ -88,7 +92,7 @@ pub async fn read(node: &Node) -> Result<CheckedLog, ErrorCode> {
         if row.index != tree.size() {
             return Err(ErrorCode::ProofInvalid);
         }
-        let row = check_row(row)?;
+        let row = check_row(row, reads_all)?;
         bytes = bytes.saturating_add(row.entry.as_ref().map_or(64, Vec::len));
         if bytes > MAX_BYTES {
             return Err(ErrorCode::TooLarge);
@@ -106,7 +110,16 @@ pub async fn read(node: &Node) -> Result<CheckedLog, ErrorCode> {
     })
 }
 
-fn check_row(row: LogRow) -> Result<Row, ErrorCode> {
+/// Notices may have proved a longer log than the one offered: then it leaves something out.
+fn check_size(size: u64, meta: &state::Meta) -> Result<(), ErrorCode> {
+    if size < meta.next_notice.max(meta.next_member) {
+        return Err(ErrorCode::ProofInvalid);
+    }
+    Ok(())
+}
+
+/// An oversight body may read every entry: one that is hidden from it is a fault.
+fn check_row(row: LogRow, reads_all: bool) -> Result<Row, ErrorCode> {
     let LogRow {
         index: _,
         entry,
@@ -114,6 +127,7 @@ fn check_row(row: LogRow) -> Result<Row, ErrorCode> {
         openings,
     } = row;
     let (entry, leaf) = match (entry.as_slice(), hash.as_slice()) {
+        ([], _) if reads_all => return Err(ErrorCode::ProofInvalid),
         ([], hash) => (None, Digest::from_slice(hash).ok_or(ErrorCode::Malformed)?),
         (bytes, _) => {
             let leaf = leaf_hash(bytes);
@@ -219,6 +233,9 @@ fn describe(entry: &Entry) -> Result<(String, String), ErrorCode> {
         EntryBody::Recalled { request, consent } => {
             format!("the consent {consent} under the answer to {request} is withdrawn")
         }
+        EntryBody::WithdrawalCarriedOut { consent } => {
+            format!("what rested on the withdrawn part of {consent} is stopped or recalled")
+        }
         EntryBody::Expired { request } => format!("{request} was not answered in time"),
         EntryBody::HandlesEvaluated { agency, count } => {
             format!("{count} blinded values are evaluated for {agency}")
@@ -320,4 +337,38 @@ pub fn export(node: &Node, log: &CheckedLog) -> Result<Vec<u8>, ErrorCode> {
         write_row(&mut file, &row).map_err(|_| ErrorCode::Internal)?;
     }
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_hidden_from_an_oversight_body_is_a_fault() {
+        let hidden = || LogRow {
+            leaf_hash: vec![1; 32],
+            ..LogRow::default()
+        };
+        assert!(check_row(hidden(), false).is_ok());
+        assert_eq!(
+            check_row(hidden(), true).err(),
+            Some(ErrorCode::ProofInvalid)
+        );
+        let shown = LogRow {
+            entry: b"{}".to_vec(),
+            ..LogRow::default()
+        };
+        assert!(check_row(shown, true).is_ok());
+    }
+
+    #[test]
+    fn a_log_shorter_than_what_notices_proved_is_refused() {
+        let meta = state::Meta {
+            next_notice: 5,
+            next_member: 7,
+            ..state::Meta::default()
+        };
+        assert_eq!(check_size(6, &meta), Err(ErrorCode::ProofInvalid));
+        assert_eq!(check_size(7, &meta), Ok(()));
+    }
 }

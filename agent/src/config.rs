@@ -18,6 +18,10 @@ pub struct Config {
     /// Within how many hours a person here should decide.
     #[serde(default = "default_review_deadline_h")]
     pub review_deadline_h: u64,
+    /// With fewer active members that witness no permit is used; 0: off. The quorum of a small
+    /// federation is few keys to steal.
+    #[serde(default)]
+    pub min_witnesses: u64,
     /// The agency's own policy, a file beside this one or an absolute path. Without: the shipped
     /// one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +60,7 @@ impl Config {
             broker: broker.to_owned(),
             answer_delay_ms: default_answer_delay_ms(),
             review_deadline_h: default_review_deadline_h(),
+            min_witnesses: 0,
             local_policy: None,
             workers: Vec::new(),
         }
@@ -112,7 +117,14 @@ mod tests {
             role: WorkerRole::Nurse,
             trained: true,
         });
+        config.min_witnesses = 3;
         assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
+    }
+
+    #[test]
+    fn no_number_of_witnesses_is_asked_for_unless_it_is_set() {
+        let config = Config::from_toml("broker = 'x'").unwrap();
+        assert_eq!(config.min_witnesses, 0);
     }
 
     #[test]

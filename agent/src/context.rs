@@ -2,6 +2,7 @@
 
 use crate::{
     config::Config,
+    csr::TlsIdentity,
     home::{Home, HomeError, Identity},
     vault::Vault,
 };
@@ -30,6 +31,8 @@ pub struct Context {
     pub policy: LocalPdp,
     /// Keys and openings that can be destroyed.
     pub vault: Vault,
+    /// When the certificate ends, if it can be read.
+    pub certificate_ends: Option<Timestamp>,
 }
 
 impl Context {
@@ -38,7 +41,9 @@ impl Context {
     /// # Errors
     /// Not enrolled, a damaged file, a wrong setting, a policy that does not validate.
     pub fn load(home: &Home) -> Result<Self, HomeError> {
+        home.finish_renewal()?;
         let identity = home.identity()?;
+        let certificate = TlsIdentity::load(&home.path("tls/agent.pem"));
         let config = home.config()?;
         let text = match &config.local_policy {
             // Joined to an absolute path, the directory falls away.
@@ -54,6 +59,7 @@ impl Context {
             config,
             policy,
             vault: Vault::new(home),
+            certificate_ends: certificate.ok().and_then(|c| c.ends()),
         })
     }
 

@@ -188,6 +188,11 @@ impl Core {
         self.version.clone()
     }
 
+    /// Whether the writer has stopped for good.
+    pub fn has_failed(&self) -> bool {
+        *self.failed.borrow() || self.failed.has_changed().is_err()
+    }
+
     /// Becomes true when the writer has stopped for good.
     pub fn failed(&self) -> watch::Receiver<bool> {
         self.failed.clone()

@@ -6,15 +6,16 @@
 //! Out of scope: sending the request (enrolment), using the certificate ([`crate::tls_client`]).
 
 use openssl::{
+    asn1::Asn1Time,
     ec::{EcGroup, EcKey},
     error::ErrorStack,
     hash::MessageDigest,
     nid::Nid,
     pkey::PKey,
-    x509::{X509Name, X509ReqBuilder},
+    x509::{X509, X509Name, X509ReqBuilder},
 };
 use passerelle_journal::durable_file;
-use passerelle_model::ids::AgencyId;
+use passerelle_model::{ids::AgencyId, time::Timestamp};
 use std::{fmt, io, path::Path};
 use zeroize::Zeroizing;
 
@@ -90,6 +91,17 @@ impl TlsIdentity {
         Ok(Self(Zeroizing::new(std::fs::read(path)?)))
     }
 
+    /// When the certificate ends.
+    pub fn ends(&self) -> Option<Timestamp> {
+        let certificate = X509::from_pem(&self.0).ok()?;
+        let epoch = Asn1Time::from_unix(0).ok()?;
+        let since = epoch.diff(certificate.not_after()).ok()?;
+        let seconds = i64::from(since.days)
+            .checked_mul(86_400)?
+            .checked_add(i64::from(since.secs))?;
+        Some(Timestamp(u64::try_from(seconds).ok()?.checked_mul(1_000)?))
+    }
+
     pub(crate) fn pem(&self) -> &[u8] {
         &self.0
     }
@@ -112,6 +124,22 @@ mod tests {
         assert!(!csr_pem.contains("PRIVATE"));
         let (other_pem, _) = new_key_and_csr(&agency).unwrap();
         assert_ne!(*key_pem, *other_pem);
+    }
+
+    #[test]
+    fn the_end_of_a_certificate_is_read_from_it() {
+        let (key_pem, _) = new_key_and_csr(&"clinic".parse().unwrap()).unwrap();
+        let key = PKey::private_key_from_pem(&key_pem).unwrap();
+        let mut certificate = X509::builder().unwrap();
+        certificate.set_pubkey(&key).unwrap();
+        let at = |seconds| Asn1Time::from_unix(seconds).unwrap();
+        certificate.set_not_before(&at(0)).unwrap();
+        certificate.set_not_after(&at(1_795_269_789)).unwrap();
+        certificate.sign(&key, MessageDigest::sha256()).unwrap();
+        let pem = String::from_utf8(certificate.build().to_pem().unwrap()).unwrap();
+        let ends = TlsIdentity::new(&pem, &key_pem).ends();
+        assert_eq!(ends, Some(Timestamp(1_795_269_789_000)));
+        assert_eq!(TlsIdentity::new("nothing", b"").ends(), None);
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //! Everything is written before `federation.json`, which is written last: a crash anywhere leaves
 //! a directory in which the same command can be run again, with the same keys and the same
 //! certificate request.
+//!
+//! In a directory that is enrolled already, a new invitation for the same agency gives it new keys
+//! and a new certificate. They are prepared beside the old ones and put in place as one; the data
+//! stay.
 
 use crate::{
     config::{Config, Worker},
@@ -56,7 +60,9 @@ impl EnrolError {
     /// The code for programs.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Self::Home(HomeError::AlreadyEnrolled { .. }) => ErrorCode::WrongState,
+            Self::Home(HomeError::AlreadyEnrolled { .. } | HomeError::Running(_)) => {
+                ErrorCode::WrongState
+            }
             Self::Home(_) => ErrorCode::Storage,
             Self::Token => ErrorCode::InviteInvalid,
             Self::Address(_) => ErrorCode::OutOfRange,
@@ -66,7 +72,7 @@ impl EnrolError {
     }
 }
 
-/// Enrols the directory `dir` at the broker with an invitation. `workers` go into a new
+/// Enrols the directory `dir` at the broker with an invitation, or renews its enrolment. `workers` go into a new
 /// `agent.toml`; an existing one is kept.
 ///
 /// # Errors
@@ -79,11 +85,13 @@ pub async fn enrol(
 ) -> Result<Membership, EnrolError> {
     let invitation = Invitation::from_text(token).map_err(|_| EnrolError::Token)?;
     let home = Home::new(dir);
-    home.require_not_enrolled()?;
-    home.socket()?;
-    home.create()?;
-    let keys = home.make_keys()?;
-    let (key_pem, csr_pem) = certificate_request(&home)?;
+    home.finish_renewal()?;
+    home.require_not_running()?;
+    let renews = home.is_enrolled();
+    let target = if renews { home.renewal() } else { home.clone() };
+    target.create()?;
+    let keys = target.make_keys()?;
+    let (key_pem, csr_pem) = certificate_request(&target)?;
     let request = EnrolRequest {
         token: invitation.secret.to_vec(),
         csr_pem,
@@ -91,8 +99,19 @@ pub async fn enrol(
         sealing_key: keys.sealing.public().0.to_vec(),
         witness_key: keys.witness.public_key().0.to_vec(),
     };
-    let response = call(broker, &invitation, request).await?;
+    let response = match call(broker, &invitation, request).await {
+        Err(EnrolError::Refused(ErrorCode::InviteInvalid)) if renews => {
+            // Most likely the first invitation once more.
+            return Err(home.already_enrolled()?.into());
+        }
+        response => response?,
+    };
     let membership = check(&response, &invitation)?;
+    if renews && let Err(error) = home.require_same(&membership) {
+        // These keys are another membership's now.
+        home.drop_renewal()?;
+        return Err(error.into());
+    }
     let identity = TlsIdentity::new(&response.certificate_pem, key_pem.as_bytes());
     // Also checks that the certificate is for our key.
     BrokerConnector::new(
@@ -101,10 +120,10 @@ pub async fn enrol(
         &identity,
     )
     .map_err(|_| EnrolError::Answer("the certificate does not fit"))?;
-    home.write("tls/ca.pem", response.ca_pem.as_bytes())?;
-    identity
-        .save(&home.path("tls/agent.pem"))
-        .map_err(crate::home::io_error("write", &home.path("tls/agent.pem")))?;
+    target.write("tls/ca.pem", response.ca_pem.as_bytes())?;
+    let path = target.path("tls/agent.pem");
+    let saved = identity.save(&path);
+    saved.map_err(crate::home::io_error("write", &path))?;
     if !home.path("agent.toml").exists() {
         let config = Config {
             workers,
@@ -114,7 +133,8 @@ pub async fn enrol(
     }
     let json = serde_json::to_vec_pretty(&membership)
         .map_err(|_| EnrolError::Answer("it can't be written"))?;
-    home.write("federation.json", &json)?;
+    target.write("federation.json", &json)?;
+    home.finish_renewal()?;
     Ok(membership)
 }
 

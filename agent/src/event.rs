@@ -56,6 +56,10 @@ pub struct Noticed {
     pub related: Option<Related>,
     /// Why it is in the log but must have no effect here.
     pub problem: Option<ErrorCode>,
+    /// With a permit for this agency: whether it is not one that may be kept for later use. Set
+    /// before it is journaled; the notice then counts as a step of the request and no more.
+    #[serde(default)]
+    pub permit_unusable: bool,
 }
 
 /// The requester's statement that comes with a permit.
@@ -115,6 +119,9 @@ pub enum Event {
         review_by: Timestamp,
         /// Whether there is a record.
         record_found: bool,
+        /// Whether a person was already asked about the same items: a first approval stands.
+        #[serde(default)]
+        again: bool,
     },
     /// A person here has decided.
     Reviewed {

@@ -1,9 +1,9 @@
 //! The holder's side of an exchange: what happens with a permit.
 //!
-//! In scope: finding the records, the agency's own policy on each fact, human review, reduction,
-//! sealing, one answer a request. Everything is a function of the state, run by the single
+//! In scope: finding the records, human review, sealing, one answer a request. Everything is a function of the state, run by the single
 //! writer, so two of them never cross.
-//! Out of scope: whether the permit is genuine ([`crate::verify`]); sending.
+//! Out of scope: whether the permit is genuine ([`crate::verify`]); what the agency's own policy
+//! says (module `ruling`); sending.
 //!
 //! From outside all outcomes look the same: one statement type, the outcome a commitment, the
 //! sealed answer padded, sent at a time that does not depend on what was found (promise 9).
@@ -12,13 +12,10 @@ use crate::{
     apply::outcome_of,
     context::Context,
     entropy,
-    event::Event,
-    facts::{
-        fact::Fact,
-        reduce::{ReducedFact, derived_facts, reduce_all},
-    },
+    event::{Event, Verdict},
+    ruling::{Ruling, a_person_looks_first, rule},
     seal,
-    state::{self, HoldRow, PersonRow},
+    state::{self, HoldRow, PersonRow, VerdictRow},
     trust::Trust,
     verify::{CheckedNotice, CheckedPermit, check_permit},
 };
@@ -29,15 +26,15 @@ use passerelle_model::{
     error::ErrorCode,
     pdp::Obligation,
     permit::Permit,
-    records::Agency,
-    statement::{Answer, Body, Item, PAYLOAD_ANSWER, Renewal},
+    request::Status,
+    statement::{Answer, Body, Item, PAYLOAD_ANSWER, Reliance, Renewal},
     store::{Read, StoreError},
     time::Timestamp,
-    vocabulary::{LegalBasis, Level, Outcome},
+    vocabulary::{Level, Outcome},
 };
-use passerelle_policies::{LocalMatter, RecordFacts, local};
 use passerelle_proto::views::AnswerItem;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What is sealed for the requester.
 #[derive(Clone, Serialize, Deserialize)]
@@ -69,22 +66,44 @@ pub fn on_offer(
     notice: &CheckedNotice,
     trust: &Trust,
     now: Timestamp,
-) -> Result<Vec<Event>, ErrorCode> {
+) -> Result<Offer, ErrorCode> {
     let EntryBody::Offered { permit } = &notice.entry().body else {
-        return Ok(Vec::new());
+        return Ok(Offer::default());
     };
     if permit.holder != trust.anchors.agency {
-        return Ok(Vec::new());
+        return Ok(Offer::default());
     }
     let row = state::hold(view, &permit.request).map_err(storage)?;
+    let answers = |row: &HoldRow| row.given.as_ref().is_some_and(|g| !g.accepted);
     if let Some(row) = &row
-        && (row.given.is_some() || !row.status.is_open())
+        && !row.status.is_open()
+        && (!answers(row) || row.stopped.is_some())
     {
         // One answer a request: an offer that comes again changes nothing.
         tracing::info!(request = %permit.request, "offer for a request that is answered or over");
-        return Ok(Vec::new());
+        return Ok(Offer {
+            unusable: true,
+            events: Vec::new(),
+        });
     }
-    use_permit(context, view, notice, permit, row.as_ref(), trust, now)
+    let checked = permitted(context, notice, trust, now);
+    let unusable = !matches!(&checked, Ok(_) | Err(ErrorCode::PermitExpired));
+    let events = if row.as_ref().is_some_and(answers) {
+        // Kept in case the broker refuses the answer that is under way.
+        Vec::new()
+    } else {
+        use_checked(context, view, checked, notice, permit, row.as_ref(), now)?
+    };
+    Ok(Offer { unusable, events })
+}
+
+/// What an offer comes to.
+#[derive(Default)]
+pub struct Offer {
+    /// Whether its permit must not be kept for later use.
+    pub unusable: bool,
+    /// What follows from it.
+    pub events: Vec<Event>,
 }
 
 pub(crate) fn use_permit(
@@ -96,9 +115,42 @@ pub(crate) fn use_permit(
     trust: &Trust,
     now: Timestamp,
 ) -> Result<Vec<Event>, ErrorCode> {
-    match check_permit(notice, trust, now) {
-        Ok(checked) => proceed(context, view, &checked, row, trust, now),
+    let checked = permitted(context, notice, trust, now);
+    use_checked(context, view, checked, notice, permit, row, now)
+}
+
+/// The permit, if it holds and enough members witness for this agency to use any.
+fn permitted(
+    context: &Context,
+    notice: &CheckedNotice,
+    trust: &Trust,
+    now: Timestamp,
+) -> Result<CheckedPermit, ErrorCode> {
+    if (trust.witnesses().len() as u64) < context.config.min_witnesses {
+        return Err(ErrorCode::NoQuorum);
+    }
+    check_permit(notice, trust, now)
+}
+
+fn use_checked(
+    context: &Context,
+    view: &dyn Read,
+    checked: Result<CheckedPermit, ErrorCode>,
+    notice: &CheckedNotice,
+    permit: &Permit,
+    row: Option<&HoldRow>,
+    now: Timestamp,
+) -> Result<Vec<Event>, ErrorCode> {
+    match checked {
+        Ok(checked) => proceed(context, view, &checked, row, now),
         Err(ErrorCode::PermitExpired) => renew(context, permit, row, now),
+        Err(code @ (ErrorCode::Stale | ErrorCode::UnknownAgency | ErrorCode::NoQuorum)) => {
+            // A clock that is off, a member or witnesses not heard of yet: another offer may be in
+            // order.
+            tracing::warn!(request = %permit.request, index = notice.index(), %code,
+                "permit not used for now");
+            Ok(Vec::new())
+        }
         Err(code) => {
             tracing::warn!(request = %permit.request, index = notice.index(), %code,
                 "permit refused: nothing is answered");
@@ -136,28 +188,36 @@ fn proceed(
     view: &dyn Read,
     checked: &CheckedPermit,
     row: Option<&HoldRow>,
-    trust: &Trust,
     now: Timestamp,
 ) -> Result<Vec<Event>, ErrorCode> {
-    let verdict = row.and_then(|r| r.verdict.as_ref()).filter(|v| {
-        // What was decided under an earlier permit holds for no more than it covered.
-        !v.awaits_second && checked.permit().items.iter().all(|i| v.items.contains(i))
-    });
+    let permit = checked.permit();
+    if consent_is_gone(view, checked, now)? {
+        tracing::warn!(request = %permit.request, "the consent relied on is withdrawn or over");
+        return Ok(vec![Event::PermitRefused {
+            request: permit.request.clone(),
+            code: ErrorCode::PermitWithdrawn,
+        }]);
+    }
+    let verdict = row
+        .and_then(|r| r.verdict.as_ref())
+        .filter(|v| covers(v, permit));
     if let Some(outcome) = verdict.and_then(|v| outcome_of(v.verdict)) {
         let ruling = Ruling::silent(outcome, "reviewer");
         return answer(context, checked, ruling, now, now);
     }
     let approved = verdict.is_some();
     let records = find_records(view, checked)?;
-    let requester = requester(trust, checked)?;
-    let ruling = rule(context, checked, &records, &requester, approved, now)?;
-    let looks_first =
-        checked.permit().review || a_person_looks_first(context, view, checked, &requester)?;
+    let requester = checked.requester();
+    let ruling = rule(context, checked, &records, requester, approved, now)?;
+    let looks_first = permit.review || a_person_looks_first(context, view, checked, requester)?;
     let Some(ruling) = ruling.filter(|_| approved || !looks_first) else {
+        let waits = row.filter(|r| r.status == Status::HolderReview && r.items == permit.items);
+        let review_by = now.plus_s(context.config.review_deadline_h.saturating_mul(3_600));
         return Ok(vec![Event::ReviewAsked {
-            request: checked.permit().request.clone(),
-            review_by: now.plus_s(context.config.review_deadline_h.saturating_mul(3_600)),
+            request: permit.request.clone(),
+            review_by: waits.and_then(|r| r.review_by).unwrap_or(review_by),
             record_found: !records.is_empty(),
+            again: waits.is_some(),
         }]);
     };
     let delay = if approved {
@@ -174,16 +234,33 @@ fn proceed(
     )
 }
 
-fn requester(trust: &Trust, checked: &CheckedPermit) -> Result<Agency, ErrorCode> {
-    let agency = checked.permit().requester.clone();
-    let member = trust.active(&agency).ok_or(ErrorCode::UnknownAgency)?;
-    Ok(Agency {
-        agency,
-        keys: member.keys.clone(),
-        certificate: member.certificate.clone(),
-        active: member.active,
-        joined: member.joined,
-    })
+/// What was decided under an earlier permit holds for no more than it covered, and by no fewer
+/// people than this one asks for.
+fn covers(verdict: &VerdictRow, permit: &Permit) -> bool {
+    let workers: BTreeSet<_> = verdict.workers.iter().collect();
+    let needs_two = verdict.verdict == Verdict::Approve
+        && permit.obligations.contains(&Obligation::SecondApprover);
+    !verdict.awaits_second
+        && permit.items.iter().all(|i| verdict.items.contains(i))
+        && (!needs_two || workers.len() >= 2)
+}
+
+/// Whether the request relies on a consent that this agency knows to be withdrawn, for this
+/// requester and an item of the permit, or over.
+fn consent_is_gone(
+    view: &dyn Read,
+    checked: &CheckedPermit,
+    now: Timestamp,
+) -> Result<bool, ErrorCode> {
+    let Some(Reliance::Consent(id)) = &checked.request().reliance else {
+        return Ok(false);
+    };
+    let Some(consent) = state::consent(view, id).map_err(storage)? else {
+        return Ok(false);
+    };
+    let permit = checked.permit();
+    let is_withdrawn = |item: &Item| consent.is_withdrawn_for(&permit.requester, item.category);
+    Ok(now >= consent.terms.expires_at || permit.items.iter().any(is_withdrawn))
 }
 
 /// The records of the person whom the permit is about. Without a person (stage 2 of a table) only
@@ -200,175 +277,6 @@ fn find_records(view: &dyn Read, checked: &CheckedPermit) -> Result<Vec<PersonRo
         Some(handle) => state::people_by_handle(view, &handle).map_err(storage),
         None => Ok(Vec::new()),
     }
-}
-
-/// The facts of these records that the permit is about, and no others.
-fn read_facts(checked: &CheckedPermit, records: &[PersonRow], now: Timestamp) -> Vec<Fact> {
-    let today = crate::date::Date::of(now);
-    let is_permitted = |fact: &Fact| {
-        let mut items = checked.permit().items.iter();
-        items.any(|item| item.category == fact.category)
-    };
-    records
-        .iter()
-        .flat_map(|row| {
-            let derived = today.map(|at| derived_facts(&row.record.person, at));
-            let own = row.record.facts.iter().cloned();
-            own.chain(derived.into_iter().flatten())
-        })
-        .filter(is_permitted)
-        .collect()
-}
-
-/// Whether the agency's own policy wants a person to look before such a request is answered, for
-/// the weightiest record that there is in the category, whoever it is about.
-///
-/// If it were for the record that was found, an answer that takes hours would say that there is
-/// one, and one that comes at once that there is none (promise 9).
-fn a_person_looks_first(
-    context: &Context,
-    view: &dyn Read,
-    checked: &CheckedPermit,
-    requester: &Agency,
-) -> Result<bool, ErrorCode> {
-    for item in &checked.permit().items {
-        let Some(wary) = state::wary(view, item.category).map_err(storage)? else {
-            continue;
-        };
-        let record = RecordFacts {
-            third_party_at_risk: wary.third_party_at_risk,
-            sensitivity: wary.sensitivity,
-            ..RecordFacts::default()
-        };
-        let ruling = rule_record(context, checked, item, item.level, record, requester, false);
-        if ruling.verdict == local::Verdict::Review {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// What this agency does, with the ids of the local rules that say so.
-struct Ruling {
-    outcome: Outcome,
-    items: Vec<AnswerItem>,
-    rules: Vec<String>,
-}
-
-impl Ruling {
-    fn silent(outcome: Outcome, rule: &str) -> Self {
-        Self {
-            outcome,
-            items: Vec::new(),
-            rules: vec![rule.to_owned()],
-        }
-    }
-}
-
-/// The agency's own policy on every fact that would answer; `None` if a person has to look first.
-fn rule(
-    context: &Context,
-    checked: &CheckedPermit,
-    records: &[PersonRow],
-    requester: &Agency,
-    approved: bool,
-    now: Timestamp,
-) -> Result<Option<Ruling>, ErrorCode> {
-    let facts = read_facts(checked, records, now);
-    let mut rules = Vec::new();
-    let mut verdicts = Vec::new();
-    let mut items = Vec::new();
-    for item in &checked.permit().items {
-        let mut released = Vec::new();
-        for fact in facts.iter().filter(|f| f.category == item.category) {
-            let ruling = rule_fact(context, checked, item, fact, requester, approved);
-            if ruling.verdict == local::Verdict::Release {
-                released.push(fact);
-            }
-            rules.extend(ruling.rules);
-            verdicts.push(ruling.verdict);
-        }
-        let reduced = reduce_all(released, item.category, item.level);
-        if !reduced.is_empty() {
-            items.push(answer_item(item, &reduced)?);
-        }
-    }
-    rules.sort();
-    rules.dedup();
-    let has = |verdict| verdicts.contains(&verdict);
-    if has(local::Verdict::Review) && !approved {
-        return Ok(None);
-    }
-    let outcome = if !items.is_empty() {
-        Outcome::Released
-    } else if has(local::Verdict::Decline) && !has(local::Verdict::CannotSay) {
-        Outcome::Declined
-    } else {
-        Outcome::CannotSay
-    };
-    Ok(Some(Ruling {
-        outcome,
-        items,
-        rules,
-    }))
-}
-
-fn rule_fact(
-    context: &Context,
-    checked: &CheckedPermit,
-    item: &Item,
-    fact: &Fact,
-    requester: &Agency,
-    approved: bool,
-) -> local::LocalRuling {
-    // Restricted content is never reduced to more than the contact: the rule is asked about what
-    // would leave, so that the contact of the owner may (DATA, rule 22).
-    let level = if fact.restricted {
-        item.level.min(Level::Contact)
-    } else {
-        item.level
-    };
-    let record = RecordFacts {
-        specially_protected: fact.specially_protected,
-        youth_record: fact.youth_record,
-        third_party_at_risk: fact.third_party_at_risk,
-        restricted: fact.restricted,
-        sensitivity: fact.sensitivity.rank(),
-    };
-    rule_record(context, checked, item, level, record, requester, approved)
-}
-
-fn rule_record(
-    context: &Context,
-    checked: &CheckedPermit,
-    item: &Item,
-    level: Level,
-    record: RecordFacts,
-    requester: &Agency,
-    approved: bool,
-) -> local::LocalRuling {
-    let permit = checked.permit();
-    context.policy.rule(&LocalMatter {
-        requester,
-        purpose: permit.purpose,
-        emergency: checked.request().emergency.is_some(),
-        on_consent: permit.basis == LegalBasis::Consent,
-        review_approved: approved,
-        category: item.category,
-        level,
-        record: Some(record),
-    })
-}
-
-fn answer_item(item: &Item, reduced: &[ReducedFact]) -> Result<AnswerItem, ErrorCode> {
-    let values = reduced.iter().map(serde_json::to_value);
-    Ok(AnswerItem {
-        category: item.category.code().to_owned(),
-        level: item.level.code().to_owned(),
-        values: values
-            .collect::<Result<_, _>>()
-            .map_err(|_| ErrorCode::Internal)?,
-    })
 }
 
 /// Seals and signs the answer. `send_at` is when it may leave.
@@ -413,6 +321,16 @@ fn answer(
     ])
 }
 
+/// The padded size of the answer, from the permit alone: what was found must not show in it.
+fn answer_size(permit: &Permit) -> usize {
+    let is_long = permit.items.iter().any(|i| i.level == Level::Detail) || permit.items.len() > 3;
+    if is_long {
+        seal::LONG_ANSWER
+    } else {
+        seal::SHORT_ANSWER
+    }
+}
+
 fn seal_answer(checked: &CheckedPermit, ruling: &Ruling) -> Result<(Opening, Vec<u8>), ErrorCode> {
     let opening = entropy::opening(Field::Outcome, ruling.outcome.code().as_bytes())?;
     let content = serde_json::to_vec(&SealedAnswer {
@@ -431,6 +349,7 @@ fn seal_answer(checked: &CheckedPermit, ruling: &Ruling) -> Result<(Opening, Vec
         &checked.digest().0,
         permit.request.as_str().as_bytes(),
         &content,
+        answer_size(permit),
     )
     .map_err(|error| match error {
         seal::SealError::TooLarge => ErrorCode::TooLarge,

@@ -3,7 +3,8 @@
 //! ```text
 //! agent.toml        settings, for people
 //! federation.json   what enrolment said; written last, so its presence means "enrolled"
-//! keys/             signing.pem, sealing.key, witness.pem
+//! keys/             signing.pem, sealing.key, witness.pem; sealing.former after a renewal
+//! renewal/          an enrolment that replaces keys and certificate, until it is carried out
 //! tls/              agent.pem (certificate and key), ca.pem, request.pem
 //! vault/            one file a request of ours: reply key and openings; erased by deletion
 //! journal/          the truth
@@ -28,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     fs::DirBuilder,
     io,
-    os::unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
+    os::unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _, net::UnixStream},
     path::{Path, PathBuf},
 };
 use zeroize::Zeroizing;
@@ -45,8 +46,11 @@ pub enum HomeError {
          with an invitation from the coordinator"
     )]
     NotEnrolled(String),
-    /// There is one.
-    #[error("`{dir}` is already enrolled as `{agency}`; use another directory for another agency")]
+    /// There is one, and the invitation is for something else.
+    #[error(
+        "`{dir}` is already enrolled as `{agency}`; a new invitation for the same agency renews \
+         that, another agency needs another directory"
+    )]
     AlreadyEnrolled {
         /// The directory.
         dir: String,
@@ -109,6 +113,8 @@ pub struct Keys {
     pub signing: SigningKey,
     /// Opens sealed context.
     pub sealing: SealingKeys,
+    /// Those before renewals: older context opens with them.
+    pub former_sealing: Vec<SealingKeys>,
     /// Cosigns checkpoints.
     pub witness: SigningKey,
 }
@@ -146,7 +152,7 @@ impl Home {
         self.0.join(name)
     }
 
-    fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         self.0.display().to_string()
     }
 
@@ -212,16 +218,15 @@ impl Home {
         self.path("federation.json").exists()
     }
 
+    /// Checks that nobody serves this directory: who serves it has the keys in memory.
+    ///
     /// # Errors
-    /// [`HomeError::AlreadyEnrolled`].
-    pub fn require_not_enrolled(&self) -> Result<(), HomeError> {
-        if !self.is_enrolled() {
-            return Ok(());
+    /// [`HomeError::Running`].
+    pub fn require_not_running(&self) -> Result<(), HomeError> {
+        match UnixStream::connect(self.socket()?) {
+            Ok(_) => Err(HomeError::Running(self.shown())),
+            Err(_) => Ok(()),
         }
-        Err(HomeError::AlreadyEnrolled {
-            dir: self.shown(),
-            agency: self.membership()?.agency.to_string(),
-        })
     }
 
     /// The settings.
@@ -268,18 +273,27 @@ impl Home {
         write_new(&path, &bytes, 0o600).map_err(io_error("write", &path))
     }
 
-    fn keys(&self) -> Result<Keys, HomeError> {
+    pub(crate) fn keys(&self) -> Result<Keys, HomeError> {
         let signing = |name: &str| {
             let pem = self.read(name)?;
             SigningKey::from_pkcs8_pem(&pem).map_err(|e| self.content(name, e))
         };
-        let name = "keys/sealing.key";
-        let text = self.read(name)?;
-        let bytes = hex::decode(text.trim()).map(Zeroizing::new);
-        let bytes = bytes.map_err(|_| self.content(name, "not hexadecimal"))?;
+        let sealing = |name: &str, text: &str| {
+            let bytes = hex::decode(text.trim()).map(Zeroizing::new);
+            let bytes = bytes.map_err(|_| self.content(name, "not hexadecimal"))?;
+            SealingKeys::from_bytes(&bytes).map_err(|e| self.content(name, e))
+        };
+        let (name, former) = ("keys/sealing.key", "keys/sealing.former");
+        let mut former_sealing = Vec::new();
+        if self.path(former).exists() {
+            for line in self.read(former)?.lines() {
+                former_sealing.push(sealing(former, line)?);
+            }
+        }
         Ok(Keys {
             signing: signing("keys/signing.pem")?,
-            sealing: SealingKeys::from_bytes(&bytes).map_err(|e| self.content(name, e))?,
+            sealing: sealing(name, &self.read(name)?)?,
+            former_sealing,
             witness: signing("keys/witness.pem")?,
         })
     }
@@ -362,6 +376,20 @@ mod tests {
                 .mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
+    }
+
+    #[test]
+    fn a_directory_in_use_is_not_renewed() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = Home::new(dir.path());
+        assert!(home.require_not_running().is_ok());
+        let listener = std::os::unix::net::UnixListener::bind(home.socket().unwrap());
+        assert!(matches!(
+            home.require_not_running(),
+            Err(HomeError::Running(_))
+        ));
+        drop(listener.unwrap());
+        assert!(home.require_not_running().is_ok(), "left over from a crash");
     }
 
     #[test]

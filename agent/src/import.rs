@@ -53,6 +53,8 @@ pub async fn import(
     if !dry_run && let Err(code) = node.complete_handles().await {
         tracing::info!(%code, "handles follow when the broker is there");
     }
+    let meta = state::meta(node.core.view()).map_err(storage);
+    report.without_handle = meta.map_err(ImportFailure::Agent)?.without_handle;
     Ok(report)
 }
 

@@ -6,12 +6,12 @@ use crate::{
     apply::is_mendable,
     context::Context,
     event::{Event, Stated},
-    holder::{self, storage},
+    holder::{self, Offer, storage},
     node::Node,
     requester, review,
     state::{self, key},
     trust::Trust,
-    verify::{CheckedNotice, check_notice, check_said},
+    verify::{Checked, CheckedNotice, check_notice, check_said},
 };
 use passerelle_model::{
     entry::EntryBody, error::ErrorCode, statement::Body, store::Read, time::Timestamp,
@@ -58,9 +58,16 @@ pub(crate) fn take_in(
     let checked = check_notice(wire, &trust).inspect_err(|code| {
         tracing::warn!(index, %code, "notice refused");
     })?;
+    let checked = match checked {
+        Checked::Entry(checked) => checked,
+        Checked::Later(noticed) => {
+            tracing::warn!(index, "an entry of a later version is passed over");
+            return Ok(vec![Event::Noticed(noticed)]);
+        }
+    };
     match follow(context, view, &trust, &checked, now) {
-        Ok(events) => {
-            let noticed = Event::Noticed(Box::new(checked.noticed().clone()));
+        Ok(Offer { unusable, events }) => {
+            let noticed = Event::Noticed(Box::new(checked.with_permit(unusable)));
             Ok(std::iter::once(noticed).chain(events).collect())
         }
         // These two are ours, not the entry's: try again later.
@@ -78,10 +85,13 @@ fn follow(
     trust: &Trust,
     notice: &CheckedNotice,
     now: Timestamp,
-) -> Result<Vec<Event>, ErrorCode> {
+) -> Result<Offer, ErrorCode> {
     if let Some(said) = check_said(notice, trust)? {
         return match &said.statement().body {
-            Body::Answer(answer) => requester::on_answer(context, view, &said, answer, now),
+            Body::Answer(answer) => Ok(Offer {
+                unusable: false,
+                events: requester::on_answer(context, view, &said, answer, now)?,
+            }),
             Body::Request(_)
             | Body::Receipt(_)
             | Body::Renewal(_)
@@ -90,7 +100,7 @@ fn follow(
             | Body::Agreement(_)
             | Body::AgreementSignature(_)
             | Body::CaseOpening(_)
-            | Body::CaseAdvance(_) => Ok(Vec::new()),
+            | Body::CaseAdvance(_) => Ok(Offer::default()),
         };
     }
     if let EntryBody::Offered { permit } = &notice.entry().body {
@@ -100,7 +110,7 @@ fn follow(
         }
         return holder::on_offer(context, view, notice, trust, now);
     }
-    Ok(Vec::new())
+    Ok(Offer::default())
 }
 
 /// Takes in what the broker said of the statement at place `seq` of the outbox. Returns whether

@@ -32,8 +32,10 @@ pub mod link;
 pub mod node;
 pub mod person;
 pub mod render;
+mod renewal;
 pub mod requester;
 pub mod review;
+mod ruling;
 pub mod seal;
 pub mod serve;
 pub mod session;
@@ -46,6 +48,8 @@ pub mod witness;
 
 #[cfg(test)]
 mod flow_tests;
+#[cfg(test)]
+mod session_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

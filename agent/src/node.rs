@@ -161,7 +161,8 @@ impl Node {
     /// # Errors
     /// As [`Node::handle`]. What was found until then is kept.
     pub async fn complete_handles(&self) -> Result<(), ErrorCode> {
-        let mut delay = Duration::from_millis(250);
+        const FIRST: Duration = Duration::from_millis(250);
+        let mut delay = FIRST;
         loop {
             let people = state::without_handle(self.core.view(), MAX_BATCH).map_err(storage)?;
             if people.is_empty() {
@@ -186,6 +187,7 @@ impl Node {
             let events = vec![Event::HandlesFound(found)];
             let now = self.clock.now();
             self.core.write(now, move |_| Ok((events, ()))).await?;
+            delay = FIRST;
         }
     }
 }

@@ -161,7 +161,11 @@ pub fn consent_view(
     row: Consent,
     now: Timestamp,
 ) -> Result<ConsentView, StoreError> {
-    let status = if row.withdrawn.contains(&WithdrawalScope::All) {
+    let status = if row
+        .withdrawn
+        .iter()
+        .any(|w| w.scope == WithdrawalScope::All)
+    {
         "withdrawn"
     } else if now >= row.terms.expires_at {
         "expired"
@@ -173,7 +177,7 @@ pub fn consent_view(
     Ok(ConsentView {
         person: name_of(view, row.terms.consent.as_str(), Some(row.subject))?,
         recorded_by: row.recorded_by.to_string(),
-        withdrawn: row.withdrawn,
+        withdrawn: row.withdrawn.into_iter().map(|w| w.scope).collect(),
         status: status.to_owned(),
         terms: row.terms,
     })

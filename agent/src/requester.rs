@@ -14,7 +14,7 @@ use crate::{
     seal::{self, ReplyKey},
     state::{self, AskRow},
     trust::Trust,
-    vault::Secrets,
+    vault::{Secrets, VaultError},
 };
 use passerelle_model::{
     bytes::{Bytes, Digest, Handle},
@@ -94,6 +94,7 @@ pub fn ask(
         request.as_str().as_bytes(),
         CONTEXT_AAD,
         &zeroize::Zeroizing::new(inner),
+        seal::CONTEXT,
     )
     .map_err(|error| match error {
         seal::SealError::TooLarge => ErrorCode::TooLarge,
@@ -149,7 +150,7 @@ pub fn on_answer(
     let Some(row) = state::ask(view, request).map_err(storage)? else {
         return Ok(Vec::new());
     };
-    if row.answer.is_some() || row.status == Status::Erased {
+    if row.answer.is_some() || !row.status.is_open() {
         return Ok(Vec::new());
     }
     match check_answer(context, &row, said, answer) {
@@ -163,8 +164,8 @@ pub fn on_answer(
                 receipt,
             ])
         }
-        Err(ErrorCode::Storage) => Err(ErrorCode::Storage),
-        Err(code) => {
+        Err(Unopened::Try) => Err(ErrorCode::Storage),
+        Err(Unopened::Refused(code)) => {
             tracing::warn!(%request, %code, "answer refused: it is not what was promised");
             Ok(vec![Event::AnswerRefused {
                 request: request.clone(),
@@ -179,16 +180,16 @@ fn check_answer(
     row: &AskRow,
     said: &Verified,
     answer: &Answer,
-) -> Result<SealedAnswer, ErrorCode> {
+) -> Result<SealedAnswer, Unopened> {
     if said.statement().agency != row.request.holder {
-        return Err(ErrorCode::WrongAgency);
+        return Err(ErrorCode::WrongAgency.into());
     }
     if !row
         .permits
         .iter()
         .any(|(_, digest)| *digest == answer.permit)
     {
-        return Err(ErrorCode::PermitMismatch);
+        return Err(ErrorCode::PermitMismatch.into());
     }
     let sealed = said.payload(PAYLOAD_ANSWER, &answer.sealed)?;
     let opened = open(context, &answer.request, &answer.permit, sealed)?;
@@ -199,7 +200,39 @@ fn check_answer(
     if fits {
         Ok(opened)
     } else {
-        Err(ErrorCode::OpeningMismatch)
+        Err(ErrorCode::OpeningMismatch.into())
+    }
+}
+
+/// Why an answer was not opened.
+enum Unopened {
+    /// The disk refused just now.
+    Try,
+    /// It can't be, for good.
+    Refused(ErrorCode),
+}
+
+impl From<ErrorCode> for Unopened {
+    fn from(code: ErrorCode) -> Self {
+        Self::Refused(code)
+    }
+}
+
+impl From<VaultError> for Unopened {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Disk => Self::Try,
+            VaultError::Damaged => Self::Refused(ErrorCode::Storage),
+        }
+    }
+}
+
+impl From<Unopened> for ErrorCode {
+    fn from(unopened: Unopened) -> Self {
+        match unopened {
+            Unopened::Try => Self::Storage,
+            Unopened::Refused(code) => code,
+        }
     }
 }
 
@@ -208,12 +241,12 @@ fn open(
     request: &RequestId,
     permit: &Digest,
     sealed: &Bytes,
-) -> Result<SealedAnswer, ErrorCode> {
+) -> Result<SealedAnswer, Unopened> {
     let secrets = context.vault.open(request)?.ok_or(ErrorCode::WrongState)?;
-    let key = ReplyKey::from_bytes(&secrets.reply_key.0).map_err(|_| ErrorCode::Storage)?;
+    let key = ReplyKey::from_bytes(&secrets.reply_key.0).map_err(|_| VaultError::Damaged)?;
     let content = key.open(&permit.0, request.as_str().as_bytes(), &sealed.0);
     let content = content.map_err(|_| ErrorCode::PayloadMismatch)?;
-    serde_json::from_slice(&content).map_err(|_| ErrorCode::Malformed)
+    serde_json::from_slice(&content).map_err(|_| ErrorCode::Malformed.into())
 }
 
 /// Opens the answer to show it. Nothing opened is kept.
@@ -229,7 +262,12 @@ pub fn opened_answer(
     let answer = answer.ok_or(ErrorCode::WrongState)?;
     let sealed = state::sealed(view, &row.request.request).map_err(storage)?;
     let sealed = sealed.ok_or(ErrorCode::WrongState)?;
-    open(context, &row.request.request, &answer.permit, &sealed)
+    Ok(open(
+        context,
+        &row.request.request,
+        &answer.permit,
+        &sealed,
+    )?)
 }
 
 fn receipt(
@@ -329,7 +367,13 @@ pub fn unfinished_erasures(
     for row in state::asks(view).map_err(storage)? {
         let has_answer = matches!(row.status, Status::Delivered | Status::Viewed);
         let request = row.request.request;
-        if has_answer && context.vault.open(&request)?.is_none() {
+        // A damaged file is still there to be destroyed.
+        let is_gone = match context.vault.open(&request) {
+            Ok(secrets) => secrets.is_none(),
+            Err(VaultError::Damaged) => false,
+            Err(error) => return Err(error.into()),
+        };
+        if has_answer && is_gone {
             found.push(request);
         }
     }

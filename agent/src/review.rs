@@ -63,7 +63,11 @@ pub fn review(
     row.verdict = Some(state::VerdictRow {
         verdict,
         items: permit.items.clone(),
-        workers: vec![worker.to_owned()],
+        workers: first
+            .into_iter()
+            .flatten()
+            .chain([worker.to_owned()])
+            .collect(),
         awaits_second: false,
     });
     let follow = use_permit(context, view, &notice, permit, Some(&row), trust, now)?;
@@ -95,6 +99,9 @@ pub fn after_refusal(
     let EntryBody::Offered { permit } = &notice.entry().body else {
         return Ok(Vec::new());
     };
+    if row.stopped.is_some() {
+        return Ok(Vec::new());
+    }
     row.given = None;
     if row.permit != answer.permit {
         return use_permit(context, view, &notice, permit, Some(&row), trust, now);

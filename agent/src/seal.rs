@@ -5,8 +5,8 @@
 //! Out of scope: who signed (the statement around it says), where keys are kept.
 //!
 //! A sealed message is `encapsulated key (32) || ciphertext (size class + 16)`. The plaintext
-//! inside is `length (4, big-endian) || content || zeros`, so that its size says nothing about
-//! whether and how much was found (promise 9).
+//! inside is `length (4, big-endian) || content || zeros`. Its size is chosen by what it is for,
+//! never by the content, so that it says nothing about whether and how much was found (promise 9).
 
 use hpke::{
     Deserializable, HpkeError, Kem as _, OpModeR, OpModeS, Serializable, aead::ChaCha20Poly1305,
@@ -18,6 +18,12 @@ use zeroize::Zeroizing;
 
 /// The sizes that a padded plaintext may have, in bytes: 1, 8, 64 and 256 KiB.
 pub const PADDED_SIZES: [usize; 4] = [1 << 10, 8 << 10, 64 << 10, 256 << 10];
+/// The padded size of a request's context.
+pub const CONTEXT: usize = 8 << 10;
+/// The padded size of an answer to a permit of few items without details.
+pub const SHORT_ANSWER: usize = 8 << 10;
+/// The padded size of all other answers.
+pub const LONG_ANSWER: usize = 64 << 10;
 /// Bytes of the length field within the padded plaintext.
 pub const LENGTH_BYTES: usize = 4;
 /// Longest content, in bytes.
@@ -35,8 +41,8 @@ type PrivateKey = <Kem as hpke::Kem>::PrivateKey;
 /// Why nothing was sealed or opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
-    /// The content does not fit the largest size.
-    #[error("content is longer than {MAX_CONTENT_BYTES} bytes")]
+    /// The content does not fit the size.
+    #[error("the content is longer than its size allows")]
     TooLarge,
     /// The recipient's key is unusable (a point of small order).
     #[error("the recipient's public key is unusable")]
@@ -167,17 +173,18 @@ impl ReplyKey {
 }
 
 /// Seals `content` for `recipient`. `info` is the context without which it does not open (a
-/// permit's hash, a request's id); `aad` is further data that both sides know. The result has one
-/// of [`PADDED_SIZES`] plus [`OVERHEAD_BYTES`] bytes.
+/// permit's hash, a request's id); `aad` is further data that both sides know. The result has
+/// `padded_size`, one of [`PADDED_SIZES`], plus [`OVERHEAD_BYTES`] bytes.
 pub fn seal(
     recipient: &PublicKey,
     info: &[u8],
     aad: &[u8],
     content: &[u8],
+    padded_size: usize,
 ) -> Result<Vec<u8>, SealError> {
     let key = <Kem as hpke::Kem>::PublicKey::from_bytes(&recipient.0)
         .map_err(|_| SealError::RecipientKey)?;
-    let padded = pad(content)?;
+    let padded = pad(content, padded_size)?;
     let (encapsulated, ciphertext) = single_shot_seal::<ChaCha20Poly1305, HkdfSha256, Kem>(
         &OpModeS::Base,
         &key,
@@ -203,15 +210,13 @@ fn context(info: &[u8]) -> Vec<u8> {
     [CONTEXT_PREFIX, info].concat()
 }
 
-/// The smallest size that holds `content_bytes` and the length field.
-fn size_class(content_bytes: usize) -> Option<usize> {
-    PADDED_SIZES
-        .into_iter()
-        .find(|size| content_bytes <= size - LENGTH_BYTES)
-}
-
-fn pad(content: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let size = size_class(content.len()).ok_or(SealError::TooLarge)?;
+fn pad(content: &[u8], size: usize) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    if !PADDED_SIZES.contains(&size) {
+        return Err(SealError::Size);
+    }
+    if content.len() > size - LENGTH_BYTES {
+        return Err(SealError::TooLarge);
+    }
     let length = u32::try_from(content.len()).map_err(|_| SealError::TooLarge)?;
     let mut padded = Zeroizing::new(Vec::with_capacity(size));
     padded.extend_from_slice(&length.to_be_bytes());
@@ -220,14 +225,14 @@ fn pad(content: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
     Ok(padded)
 }
 
-/// Strict, so that a content has one padded form and the padding carries no message.
+/// Strict, so that the padding carries no message.
 fn unpad(padded: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
     let (length, rest) = padded
         .split_first_chunk::<LENGTH_BYTES>()
         .ok_or(SealError::Padding)?;
     let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| SealError::Padding)?;
     let (content, zeros) = rest.split_at_checked(length).ok_or(SealError::Padding)?;
-    if size_class(length) != Some(padded.len()) || zeros.iter().any(|b| *b != 0) {
+    if !PADDED_SIZES.contains(&padded.len()) || zeros.iter().any(|b| *b != 0) {
         return Err(SealError::Padding);
     }
     Ok(Zeroizing::new(content.to_vec()))
@@ -245,7 +250,7 @@ mod tests {
     fn what_was_sealed_opens_for_the_recipient_alone() {
         let (recipient, other) = (SealingKeys::generate(), SealingKeys::generate());
         let (recipient, other) = (recipient.unwrap(), other.unwrap());
-        let sealed = seal(&recipient.public(), INFO, AAD, b"secret").unwrap();
+        let sealed = seal(&recipient.public(), INFO, AAD, b"secret", CONTEXT).unwrap();
         assert_eq!(*recipient.open(INFO, AAD, &sealed).unwrap(), b"secret");
         assert_eq!(other.open(INFO, AAD, &sealed), Err(SealError::Unauthentic));
         assert!(!sealed.windows(6).any(|w| w == b"secret"));
@@ -254,7 +259,7 @@ mod tests {
     #[test]
     fn another_context_does_not_open() {
         let keys = SealingKeys::generate().unwrap();
-        let sealed = seal(&keys.public(), INFO, AAD, b"x").unwrap();
+        let sealed = seal(&keys.public(), INFO, AAD, b"x", CONTEXT).unwrap();
         assert!(keys.open(b"permit hasi", AAD, &sealed).is_err());
         assert!(keys.open(INFO, b"", &sealed).is_err());
         assert!(keys.open(b"", AAD, &sealed).is_err());
@@ -264,7 +269,7 @@ mod tests {
     #[test]
     fn any_changed_byte_is_refused() {
         let keys = SealingKeys::generate().unwrap();
-        let sealed = seal(&keys.public(), INFO, AAD, b"content").unwrap();
+        let sealed = seal(&keys.public(), INFO, AAD, b"content", CONTEXT).unwrap();
         for index in 0..sealed.len() {
             let mut tampered = sealed.clone();
             tampered[index] ^= 1;
@@ -275,7 +280,7 @@ mod tests {
     #[test]
     fn truncated_or_extended_messages_are_refused_before_decryption() {
         let keys = SealingKeys::generate().unwrap();
-        let sealed = seal(&keys.public(), INFO, AAD, b"content").unwrap();
+        let sealed = seal(&keys.public(), INFO, AAD, b"content", CONTEXT).unwrap();
         let mut longer = sealed.clone();
         longer.push(0);
         for wrong in [&[][..], &sealed[..31], &sealed[..sealed.len() - 1], &longer] {
@@ -284,28 +289,26 @@ mod tests {
     }
 
     #[test]
-    fn sizes_tell_only_the_class() {
+    fn the_size_is_the_one_asked_for_whatever_the_content() {
         let keys = SealingKeys::generate().unwrap();
-        let length = |n: usize| seal(&keys.public(), INFO, AAD, &vec![7; n]).unwrap().len();
-        for (smallest, largest, size) in [
-            (0, 1020, 1 << 10),
-            (1021, 8188, 8 << 10),
-            (8189, 65_532, 64 << 10),
-            (65_533, MAX_CONTENT_BYTES, 256 << 10),
-        ] {
-            assert_eq!(length(smallest), size + OVERHEAD_BYTES);
-            assert_eq!(length(largest), size + OVERHEAD_BYTES);
-            assert!(is_sealed_size(size + OVERHEAD_BYTES));
+        for size in PADDED_SIZES {
+            let sealed = |n: usize| seal(&keys.public(), INFO, AAD, &vec![7; n], size);
+            let largest = size - LENGTH_BYTES;
+            for content in [0, 1, largest] {
+                let sealed = sealed(content).unwrap();
+                assert_eq!(sealed.len(), size + OVERHEAD_BYTES);
+                assert!(is_sealed_size(sealed.len()));
+                assert_eq!(keys.open(INFO, AAD, &sealed).unwrap().len(), content);
+            }
+            assert_eq!(sealed(largest + 1), Err(SealError::TooLarge));
         }
-        assert_eq!(
-            seal(&keys.public(), INFO, AAD, &vec![7; MAX_CONTENT_BYTES + 1]),
-            Err(SealError::TooLarge)
-        );
+        let odd = seal(&keys.public(), INFO, AAD, b"x", 1000);
+        assert_eq!(odd, Err(SealError::Size));
     }
 
     #[test]
     fn padding_that_is_not_the_one_form_is_refused() {
-        let good = pad(b"abc").unwrap();
+        let good = pad(b"abc", PADDED_SIZES[0]).unwrap();
         assert_eq!(*unpad(&good).unwrap(), b"abc");
         let mut message_in_padding = good.clone();
         *message_in_padding.last_mut().unwrap() = 1;
@@ -313,9 +316,9 @@ mod tests {
         too_long[..4].copy_from_slice(&u32::MAX.to_be_bytes());
         let mut shorter = good.clone();
         shorter[3] = 2;
-        let mut larger_class = good.clone();
-        larger_class.resize(PADDED_SIZES[1], 0);
-        for wrong in [&message_in_padding, &too_long, &shorter, &larger_class] {
+        let mut other_size = good.clone();
+        other_size.resize(PADDED_SIZES[1] - 1, 0);
+        for wrong in [&message_in_padding, &too_long, &shorter, &other_size] {
             assert_eq!(unpad(wrong), Err(SealError::Padding));
         }
         assert_eq!(unpad(&[0, 0, 0]), Err(SealError::Padding));
@@ -328,14 +331,14 @@ mod tests {
         assert_eq!(again.public(), keys.public());
         assert!(SealingKeys::from_bytes(&[1; 31]).is_err());
         let reply = ReplyKey::generate().unwrap();
-        let sealed = seal(&reply.public(), INFO, AAD, b"answer").unwrap();
+        let sealed = seal(&reply.public(), INFO, AAD, b"answer", CONTEXT).unwrap();
         let kept = ReplyKey::from_bytes(&reply.to_bytes()).unwrap();
         assert_eq!(*kept.open(INFO, AAD, &sealed).unwrap(), b"answer");
     }
 
     #[test]
     fn a_small_order_recipient_key_is_refused() {
-        let result = seal(&PublicKey([0; 32]), INFO, AAD, b"x");
+        let result = seal(&PublicKey([0; 32]), INFO, AAD, b"x", CONTEXT);
         assert_eq!(result, Err(SealError::RecipientKey));
     }
 
@@ -349,9 +352,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
-        fn every_content_comes_back(content in proptest::collection::vec(any::<u8>(), 0..9000)) {
+        fn every_content_comes_back(content in proptest::collection::vec(any::<u8>(), 0..8188)) {
             let keys = SealingKeys::generate().unwrap();
-            let sealed = seal(&keys.public(), INFO, AAD, &content).unwrap();
+            let sealed = seal(&keys.public(), INFO, AAD, &content, CONTEXT).unwrap();
             prop_assert_eq!(&*keys.open(INFO, AAD, &sealed).unwrap(), &content);
         }
     }

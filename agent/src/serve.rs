@@ -148,7 +148,7 @@ async fn run(
 ) -> Result<(), ServeError> {
     let (stop_tx, stop_rx) = watch::channel(false);
     let mut failed = node.core.failed();
-    let session = tokio::spawn(session::run(
+    let mut session = tokio::spawn(session::run(
         node.clone(),
         owner,
         evaluations,
@@ -159,6 +159,8 @@ async fn run(
         () = shutdown => Ok(()),
         // An error means that the writer is gone without a word.
         _ = failed.wait_for(|failed| *failed) => Err(ServeError::Stopped(ErrorCode::Storage)),
+        // It ends by itself only if it can't go on: an agent without one serves nobody.
+        _ = &mut session => Err(ServeError::Stopped(ErrorCode::Storage)),
         ended = &mut server => Err(ServeError::Local(match ended {
             Ok(Ok(())) => "it ended".to_owned(),
             Ok(Err(error)) => error.to_string(),
@@ -169,7 +171,9 @@ async fn run(
     if !server.is_finished() && tokio::time::timeout(GRACE, &mut server).await.is_err() {
         server.abort();
     }
-    let _ = tokio::time::timeout(GRACE, session).await;
+    if !session.is_finished() {
+        let _ = tokio::time::timeout(GRACE, session).await;
+    }
     result
 }
 

@@ -9,15 +9,17 @@
 
 use crate::{
     entropy,
+    event::Event,
     holder::storage,
     inbound,
     link::{Evaluation, LinkOwner},
     node::Node,
     state,
     tls_client::ConnectError,
+    vault::VaultError,
     witness,
 };
-use passerelle_model::{commitment::Field, error::ErrorCode};
+use passerelle_model::{commitment::Field, error::ErrorCode, ids::RequestId};
 use passerelle_proto::{
     MAX_MESSAGE_BYTES, PROTOCOL, convert,
     v1::{self, agent_frame, broker_frame, exchange_client::ExchangeClient},
@@ -47,6 +49,12 @@ const DEADLINE: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(1);
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// How long a stream must have been up for the next pause to be short again: a broker that takes
+/// us in and throws us out is not pestered.
+const SETTLED_AFTER: Duration = Duration::from_secs(60);
+/// Pauses between attempts to get the handles that are missing.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 /// Keeps the stream up until `shutdown` becomes true or the writer stops.
 pub async fn run(
@@ -57,21 +65,19 @@ pub async fn run(
 ) {
     let mut backoff = FIRST_BACKOFF;
     while !*shutdown.borrow_and_update() {
-        let mut was_up = false;
-        let attached = attach(&node, &link, &mut evaluations, &mut was_up);
+        let mut up_since = None;
+        let attached = attach(&node, &link, &mut evaluations, &mut up_since);
         let ended = tokio::select! {
             ended = attached => ended,
             _ = shutdown.changed() => break,
         };
         let code = ended.err();
         link.down(code);
-        if code == Some(ErrorCode::Storage) {
+        if node.core.has_failed() {
             // The writer has stopped for good; so does the agent.
             return;
         }
-        if was_up {
-            backoff = FIRST_BACKOFF;
-        }
+        backoff = pause_after(backoff, up_since.map(|since: Instant| since.elapsed()));
         let pause = jittered(backoff);
         tracing::info!(
             code = code.map_or("closed", ErrorCode::code),
@@ -87,6 +93,14 @@ pub async fn run(
     link.down(None);
 }
 
+/// The pause after a stream that was up for so long, if it came up at all.
+fn pause_after(backoff: Duration, was_up: Option<Duration>) -> Duration {
+    match was_up {
+        Some(was_up) if was_up >= SETTLED_AFTER => FIRST_BACKOFF,
+        _ => backoff,
+    }
+}
+
 /// Half to all of `pause`, so that agents that lost the broker together don't return together.
 fn jittered(pause: Duration) -> Duration {
     let [byte] = entropy::random::<1>().unwrap_or([128]);
@@ -98,7 +112,7 @@ async fn attach(
     node: &Node,
     link: &LinkOwner,
     evaluations: &mut mpsc::Receiver<Evaluation>,
-    was_up: &mut bool,
+    up_since: &mut Option<Instant>,
 ) -> Result<(), ErrorCode> {
     let meta = state::meta(node.core.view()).map_err(storage)?;
     let (frames, queue) = mpsc::channel(FRAMES);
@@ -122,7 +136,7 @@ async fn attach(
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let attached = timeout(DEADLINE, client.attach(ReceiverStream::new(queue))).await;
     let attached = attached.map_err(|_| ErrorCode::Unavailable)?;
-    let mut inbound = attached.map_err(|s| code_of(&s))?.into_inner();
+    let mut inbound = attached.map_err(|s| remote_code(&s))?.into_inner();
     let first = timeout(DEADLINE, next_frame(&mut inbound)).await;
     match first.map_err(|_| ErrorCode::Unavailable)?? {
         Some(broker_frame::Frame::Welcome(welcome)) if welcome.protocol == PROTOCOL => {}
@@ -133,7 +147,7 @@ async fn attach(
         next_member = meta.next_member,
         "attached to the broker"
     );
-    *was_up = true;
+    *up_since = Some(Instant::now());
     link.up();
     let completing = AbortOnDrop(tokio::spawn(complete_handles(node.clone())));
     let ended = stream.pump(&mut inbound, evaluations).await;
@@ -141,10 +155,30 @@ async fn attach(
     ended
 }
 
-/// People who were imported while the broker was away get their handles now.
-async fn complete_handles(node: Node) {
-    if let Err(code) = node.complete_handles().await {
-        tracing::warn!(%code, "some people have no handle yet; tried again at the next connection");
+/// People who have no handle get it, as long as the stream is up: those who were imported while
+/// the broker was away at once, those of later imports if these gave up.
+pub(crate) async fn complete_handles(node: Node) {
+    let mut version = node.core.version();
+    let mut pause = FIRST_RETRY;
+    loop {
+        version.mark_unchanged();
+        let meta = state::meta(node.core.view());
+        if meta.is_ok_and(|meta| meta.without_handle == 0) {
+            pause = FIRST_RETRY;
+            if version.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        match node.complete_handles().await {
+            Ok(()) => pause = FIRST_RETRY,
+            Err(code) => {
+                tracing::warn!(%code, pause_ms = pause.as_millis(),
+                    "some people have no handle yet; tried again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_RETRY);
+            }
+        }
     }
 }
 
@@ -162,7 +196,19 @@ async fn next_frame(
     match inbound.message().await {
         Ok(Some(v1::BrokerFrame { frame })) => frame.ok_or(ErrorCode::Malformed).map(Some),
         Ok(None) => Ok(None),
-        Err(status) => Err(code_of(&status)),
+        Err(status) => Err(remote_code(&status)),
+    }
+}
+
+/// As [`code_of`], but what ails the broker's disk does not ail ours.
+fn remote_code(status: &tonic::Status) -> ErrorCode {
+    not_ours(code_of(status))
+}
+
+const fn not_ours(code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::Storage => ErrorCode::Unavailable,
+        code => code,
     }
 }
 
@@ -277,7 +323,14 @@ impl Stream<'_> {
             }
             let mut openings = stated.openings;
             if let Some(request) = &stated.vault {
-                let secrets = self.node.context.vault.open(request)?;
+                let secrets = match self.node.context.vault.open(request) {
+                    Ok(secrets) => secrets,
+                    Err(VaultError::Damaged) => {
+                        self.give_up(seq, request).await?;
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 let kept = secrets.map(|s| s.openings).unwrap_or_default();
                 // The broker may know whom it is about; who asks and why is not for it.
                 openings.extend(kept.into_iter().filter(|o| o.field == Field::Subject));
@@ -292,6 +345,18 @@ impl Stream<'_> {
             self.in_flight.insert(seq, Instant::now() + DEADLINE);
         }
         Ok(wake)
+    }
+
+    /// A statement whose openings are lost is settled here: it can never be sent.
+    async fn give_up(&self, seq: u64, request: &RequestId) -> Result<(), ErrorCode> {
+        tracing::error!(%request, "the secrets of the request are damaged; it is given up");
+        let events = vec![Event::Settled {
+            seq,
+            code: Some(ErrorCode::Storage),
+            index: None,
+        }];
+        let now = self.node.clock.now();
+        self.node.core.write(now, move |_| Ok((events, ()))).await
     }
 
     async fn on_frame(&mut self, frame: broker_frame::Frame) -> Result<(), ErrorCode> {
@@ -312,7 +377,7 @@ impl Stream<'_> {
                 if let Some(reply) = self.evaluating.remove(&evaluated.call) {
                     let result = match evaluated.code.as_str() {
                         "" => Ok(evaluated),
-                        code => Err(code.parse().unwrap_or(ErrorCode::Malformed)),
+                        code => Err(not_ours(code.parse().unwrap_or(ErrorCode::Malformed))),
                     };
                     // Whoever asked may have given up.
                     let _ = reply.send(result);
@@ -346,5 +411,27 @@ async fn sleep_to(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_stream_that_lasted_makes_the_next_pause_short() {
+        let long = Duration::from_secs(16);
+        assert_eq!(pause_after(long, None), long);
+        assert_eq!(pause_after(long, Some(Duration::from_secs(59))), long);
+        assert_eq!(pause_after(long, Some(SETTLED_AFTER)), FIRST_BACKOFF);
+    }
+
+    #[test]
+    fn a_brokers_storage_trouble_is_not_our_own() {
+        let status = convert::status(ErrorCode::Storage);
+        assert_eq!(code_of(&status), ErrorCode::Storage);
+        assert_eq!(remote_code(&status), ErrorCode::Unavailable);
+        let status = convert::status(ErrorCode::Revoked);
+        assert_eq!(remote_code(&status), ErrorCode::Revoked);
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     event::{Noticed, Stated, Verdict},
-    facts::csv_import::ImportedPerson,
+    facts::{csv_import::ImportedPerson, fact::Fact},
 };
 use passerelle_audit::witness::WitnessState;
 use passerelle_model::{
@@ -21,9 +21,10 @@ use passerelle_model::{
     vocabulary::{EmergencyKind, LegalBasis, Outcome, Purpose, WorkerRole},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeSet;
 
 /// Version of the rows; another version on disk means rebuild.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Most rows that a list shows.
 pub const MAX_ROWS: usize = 10_000;
@@ -217,14 +218,33 @@ pub struct LabelRow {
     pub label: String,
 }
 
-/// The weightiest flags that any fact of a category has had here: what decides whether a person
-/// looks first, so that it does not depend on whose record is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WaryRow {
-    /// Whether one of them puts a third party at risk.
+/// The flags of a fact: what the agency's own policy knows of it. All that ever occurred in a
+/// category are kept, at most 64: four flags, four sensitivities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Weight {
+    /// From a programme whose very name is protected.
+    pub specially_protected: bool,
+    /// A youth record.
+    pub youth_record: bool,
+    /// Somebody else could come to harm.
     pub third_party_at_risk: bool,
-    /// The highest sensitivity, 0 to 3.
+    /// Restricted to its owner.
+    pub restricted: bool,
+    /// 0 to 3.
     pub sensitivity: u8,
+}
+
+impl Weight {
+    /// That of `fact`.
+    pub fn of(fact: &Fact) -> Self {
+        Self {
+            specially_protected: fact.specially_protected,
+            youth_record: fact.youth_record,
+            third_party_at_risk: fact.third_party_at_risk,
+            restricted: fact.restricted,
+            sensitivity: fact.sensitivity.rank(),
+        }
+    }
 }
 
 /// Keys: table name, slash, id.
@@ -454,10 +474,11 @@ pub fn people_by_handle(view: &dyn Read, handle: &Handle) -> Result<Vec<PersonRo
     Ok(people)
 }
 
-/// The weightiest flags of a category's facts, if there ever were any.
+/// The flags that facts of a category ever had here.
 pub fn wary(
     view: &dyn Read,
     category: passerelle_model::vocabulary::Category,
-) -> Result<Option<WaryRow>, StoreError> {
-    load(view, &key::of(key::WARY, category.code().as_bytes()))
+) -> Result<BTreeSet<Weight>, StoreError> {
+    let seen = load(view, &key::of(key::WARY, category.code().as_bytes()))?;
+    Ok(seen.unwrap_or_default())
 }

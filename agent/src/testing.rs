@@ -55,6 +55,7 @@ fn keys_of(number: u8) -> Keys {
     Keys {
         signing: seed(number, 0x40),
         sealing: SealingKeys::from_bytes(&[number; 32]).unwrap(),
+        former_sealing: Vec::new(),
         witness: seed(number, 0x80),
     }
 }
@@ -145,6 +146,7 @@ impl Federation {
             config,
             policy: LocalPdp::load(None).unwrap(),
             vault: Vault::new(&home),
+            certificate_ends: None,
         }
     }
 

@@ -23,6 +23,23 @@ pub struct Secrets {
     pub openings: Vec<Opening>,
 }
 
+/// Why the secrets of a request can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VaultError {
+    /// The file system refuses, maybe only now.
+    #[error("the disk refused")]
+    Disk,
+    /// The file is not in the form that was written: lost for good, this request alone.
+    #[error("the file is damaged")]
+    Damaged,
+}
+
+impl From<VaultError> for ErrorCode {
+    fn from(_: VaultError) -> Self {
+        Self::Storage
+    }
+}
+
 /// The directory of these files.
 #[derive(Clone, Debug)]
 pub struct Vault(PathBuf);
@@ -50,14 +67,14 @@ impl Vault {
     /// The secrets of a request; `None` once erased.
     ///
     /// # Errors
-    /// [`ErrorCode::Storage`].
-    pub fn open(&self, request: &RequestId) -> Result<Option<Secrets>, ErrorCode> {
+    /// The file can't be read, or is damaged.
+    pub fn open(&self, request: &RequestId) -> Result<Option<Secrets>, VaultError> {
         match fs::read(self.path(request)) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
-                .map_err(|_| ErrorCode::Storage),
+                .map_err(|_| VaultError::Damaged),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(_) => Err(ErrorCode::Storage),
+            Err(_) => Err(VaultError::Disk),
         }
     }
 

@@ -28,6 +28,7 @@ use passerelle_model::{
     error::ErrorCode,
     ids::AgencyId,
     permit::{PAYLOAD_TYPE as PERMIT_TYPE, Permit},
+    records::Agency,
     statement::{
         Body, Envelope, Item, PAYLOAD_CONTEXT, PAYLOAD_TYPE as STATEMENT_TYPE, Request, Verified,
     },
@@ -38,6 +39,15 @@ use std::collections::BTreeMap;
 
 /// How far the broker's clock may be ahead, in seconds.
 pub const CLOCK_SKEW_S: u64 = 300;
+
+/// What is in the log at its place.
+#[derive(Clone)]
+pub enum Checked {
+    /// An entry.
+    Entry(Box<CheckedNotice>),
+    /// An entry of a type of a later version: without effect here, with its problem.
+    Later(Box<Noticed>),
+}
 
 /// A log entry whose place in the witnessed log was verified.
 #[derive(Clone)]
@@ -60,6 +70,14 @@ impl CheckedNotice {
     /// What goes into the journal.
     pub fn noticed(&self) -> &Noticed {
         &self.noticed
+    }
+
+    /// The same, with whether the permit in it must not be kept.
+    pub fn with_permit(&self, unusable: bool) -> Noticed {
+        Noticed {
+            permit_unusable: unusable,
+            ..self.noticed.clone()
+        }
     }
 
     /// The same, marked as being without effect.
@@ -95,7 +113,7 @@ fn proof_code(error: &TlogProofError) -> ErrorCode {
 /// # Errors
 /// The broker misbehaved, or too few witnesses are up. Nothing of the notice may be used; it will
 /// be sent again.
-pub fn check_notice(wire: v1::Notice, trust: &Trust) -> Result<CheckedNotice, ErrorCode> {
+pub fn check_notice(wire: v1::Notice, trust: &Trust) -> Result<Checked, ErrorCode> {
     let v1::Notice {
         index,
         entry: entry_bytes,
@@ -121,14 +139,20 @@ pub fn check_notice(wire: v1::Notice, trust: &Trust) -> Result<CheckedNotice, Er
             .verify(&entry_bytes, log, trust.witnesses(), trust.quorum())
             .map_err(|e| proof_code(&e))?;
     }
-    let entry = Entry::from_bytes(&entry_bytes).map_err(|_| ErrorCode::Malformed)?;
-    let is_membership = matches!(
-        entry.body,
-        EntryBody::Enrolled { .. } | EntryBody::Revoked { .. }
-    );
+    let entry = match Entry::from_bytes(&entry_bytes) {
+        Ok(entry) => Some(entry),
+        // To skip who is a member, or what this version should understand, would be to guess.
+        Err(_) if membership || is_known_type(&entry_bytes) => return Err(ErrorCode::Malformed),
+        Err(_) => None,
+    };
+    let is_membership = entry.as_ref().is_some_and(|entry| {
+        let body = &entry.body;
+        matches!(body, EntryBody::Enrolled { .. } | EntryBody::Revoked { .. })
+    });
     if is_membership != membership {
         return Err(ErrorCode::Malformed);
     }
+    let problem = entry.is_none().then_some(ErrorCode::UnknownCode);
     let permit_signature = match permit_signature.as_slice() {
         [] => None,
         bytes => Some(Signature::from_slice(bytes).ok_or(ErrorCode::Malformed)?),
@@ -141,9 +165,43 @@ pub fn check_notice(wire: v1::Notice, trust: &Trust) -> Result<CheckedNotice, Er
         payloads: convert::payloads(payloads),
         permit_signature,
         related: related.map(related_from_wire).transpose()?,
-        problem: None,
+        problem,
+        permit_unusable: false,
     };
-    Ok(CheckedNotice { noticed, entry })
+    Ok(match entry {
+        Some(entry) => Checked::Entry(Box::new(CheckedNotice { noticed, entry })),
+        None => Checked::Later(Box::new(noticed)),
+    })
+}
+
+/// The types of entries of this version ([`EntryBody::code`]).
+const KNOWN_TYPES: [&str; 14] = [
+    "founded",
+    "bundle_activated",
+    "invited",
+    "enrolled",
+    "revoked",
+    "said",
+    "refused",
+    "decided",
+    "offered",
+    "stopped",
+    "recalled",
+    "withdrawal_carried_out",
+    "expired",
+    "handles_evaluated",
+];
+
+/// Whether the bytes are not those of an entry of a later version: they name a type of this one,
+/// or none.
+fn is_known_type(entry: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        #[serde(rename = "@type")]
+        kind: String,
+    }
+    let head: Result<Head, _> = serde_json::from_slice(entry);
+    head.map_or(true, |head| KNOWN_TYPES.contains(&head.kind.as_str()))
 }
 
 fn related_from_wire(wire: v1::Related) -> Result<Related, ErrorCode> {
@@ -213,6 +271,7 @@ pub struct CheckedPermit {
     request: Request,
     subject: Option<Handle>,
     context: Bytes,
+    requester: Agency,
 }
 
 impl CheckedPermit {
@@ -229,6 +288,11 @@ impl CheckedPermit {
     /// What the requester signed.
     pub fn request(&self) -> &Request {
         &self.request
+    }
+
+    /// Who asked, as a member.
+    pub fn requester(&self) -> &Agency {
+        &self.requester
     }
 
     /// The person, unless the request is de-identified.
@@ -309,6 +373,13 @@ pub fn check_permit(
         request: (**request).clone(),
         subject,
         context,
+        requester: Agency {
+            agency: permit.requester.clone(),
+            keys: requester.keys.clone(),
+            certificate: requester.certificate.clone(),
+            active: requester.active,
+            joined: requester.joined,
+        },
     })
 }
 

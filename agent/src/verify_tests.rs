@@ -4,7 +4,8 @@ use crate::{
     entropy,
     requester::{self, Question},
     testing::{Federation, NAMES, NOW, agency, permit_for},
-    verify::{CheckedPermit, check_notice, check_permit, check_said},
+    trust::Trust,
+    verify::{self, Checked, CheckedNotice, CheckedPermit, check_permit, check_said},
 };
 use passerelle_model::{
     bytes::{Digest, Handle, PublicKey},
@@ -17,6 +18,13 @@ use passerelle_model::{
     vocabulary::{Category, LegalBasis, Level, Purpose},
 };
 use passerelle_proto::{convert, v1};
+
+fn check_notice(notice: v1::Notice, trust: &Trust) -> Result<CheckedNotice, ErrorCode> {
+    match verify::check_notice(notice, trust)? {
+        Checked::Entry(checked) => Ok(*checked),
+        Checked::Later(_) => panic!("an entry of a later version"),
+    }
+}
 
 /// A request of the police to the clinic, with what a broker knows of it.
 struct Asked {
@@ -247,7 +255,7 @@ fn a_requester_that_was_shut_out_is_refused() {
         member.active = name != "police";
         members.insert(agency(name), member);
     }
-    let trust = crate::trust::Trust::new(trust.anchors, members);
+    let trust = Trust::new(trust.anchors, members);
     let refused = check_permit(&checked, &trust, NOW).err();
     assert_eq!(refused, Some(ErrorCode::UnknownAgency));
 }
@@ -329,7 +337,7 @@ fn an_entry_in_no_form_of_ours_is_refused() {
     let notice = asked.notice();
     let text = String::from_utf8(notice.entry).unwrap();
     for bytes in [
-        text.replace("offered", "offred"),
+        "nonsense".to_owned(),
         format!("{text} "),
         text.replace("\"@version\":1", "\"@version\":9"),
     ] {
@@ -338,6 +346,29 @@ fn an_entry_in_no_form_of_ours_is_refused() {
             .notice_of(bytes.into_bytes(), false, &NAMES);
         assert_eq!(asked.check(notice).err(), Some(ErrorCode::Malformed));
     }
+}
+
+#[test]
+fn an_entry_of_a_later_type_is_passed_over_unless_it_claims_to_be_about_members() {
+    let mut asked = asked();
+    let notice = asked.notice();
+    let text = String::from_utf8(notice.entry).unwrap();
+    let later = text.replace("offered", "auctioned").into_bytes();
+    let trust = asked.federation.trust("clinic");
+    let notice = asked.federation.notice_of(later.clone(), false, &NAMES);
+    match verify::check_notice(notice, &trust) {
+        Ok(Checked::Later(noticed)) => assert_eq!(noticed.problem, Some(ErrorCode::UnknownCode)),
+        _ => panic!("must be passed over"),
+    }
+    // Its place in the log has to be proved all the same.
+    let notice = asked
+        .federation
+        .notice_of(later.clone(), false, &["clinic"]);
+    let refused = verify::check_notice(notice, &trust).err();
+    assert_eq!(refused, Some(ErrorCode::NoQuorum));
+    let notice = asked.federation.notice_of(later, true, &NAMES);
+    let refused = verify::check_notice(notice, &trust).err();
+    assert_eq!(refused, Some(ErrorCode::Malformed));
 }
 
 #[test]

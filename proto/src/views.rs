@@ -73,6 +73,18 @@ pub struct AgentStatus {
     pub reviews: u64,
     /// Members known, from verified entries.
     pub members: Vec<String>,
+    /// Active members that witness, as known here.
+    #[serde(default)]
+    pub witnesses: u64,
+    /// How many of them must have cosigned.
+    #[serde(default)]
+    pub quorum: u64,
+    /// Fewer witnesses than this, and no permit is used here; 0: off.
+    #[serde(default)]
+    pub min_witnesses: u64,
+    /// Whole days until the certificate ends; 0 once it has ended.
+    #[serde(default)]
+    pub certificate_days_left: Option<u64>,
 }
 
 /// What an import did.
@@ -88,6 +100,9 @@ pub struct ImportReport {
     pub unchanged: u64,
     /// Facts of the people read.
     pub facts: u64,
+    /// People in the index who can't be found yet: the broker did not give their handles so far.
+    #[serde(default)]
+    pub without_handle: u64,
     /// Rows that were left out.
     pub problems: Vec<ImportProblem>,
     /// Whether nothing was written.

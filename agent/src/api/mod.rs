@@ -91,6 +91,7 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
     let members = state::members(node.core.view()).map_err(storage)?;
     let membership = &node.context.identity.membership;
     let link = node.link.state();
+    let trust = node.trust()?;
     Ok(views::AgentStatus {
         agency: membership.agency.to_string(),
         sector: membership.sector.code().to_owned(),
@@ -109,6 +110,13 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
             .filter(|(_, row)| row.active)
             .map(|(agency, _)| agency.to_string())
             .collect(),
+        witnesses: trust.witnesses().len() as u64,
+        quorum: trust.quorum() as u64,
+        min_witnesses: node.context.config.min_witnesses,
+        certificate_days_left: node
+            .context
+            .certificate_ends
+            .map(|ends| ends.0.saturating_sub(node.clock.now().0) / 86_400_000),
     })
 }
 

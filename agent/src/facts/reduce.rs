@@ -7,6 +7,7 @@ use super::fact::{Fact, FactKind, Sensitivity};
 use crate::{
     date::Date,
     person::{Person, normalise_name},
+    state::Weight,
 };
 use passerelle_model::vocabulary::{Category, Level};
 use serde::{Deserialize, Serialize};
@@ -121,16 +122,35 @@ pub fn age_band(birth_date: Date, at: Date) -> Option<&'static str> {
     })
 }
 
+fn empty_coded(category: Category) -> Fact {
+    let mut fact = Fact::empty(category);
+    fact.sensitivity = Sensitivity::try_from(0).unwrap_or(Sensitivity::UNKNOWN);
+    fact
+}
+
+fn empty_name() -> Fact {
+    Fact::empty(Category::Name)
+}
+
+/// The flags of the facts that [`derived_facts`] makes in this category, if it makes any: known
+/// without knowing the person.
+pub fn derived_weight(category: Category) -> Option<Weight> {
+    match category {
+        Category::Name => Some(Weight::of(&empty_name())),
+        Category::Gender | Category::AgeBand => Some(Weight::of(&empty_coded(category))),
+        _ => None,
+    }
+}
+
 /// The facts that follow from the person's attributes on the day `at`: gender and age band as
 /// codes, the name as text. Risk factors come from the source as facts of their own.
 pub fn derived_facts(person: &Person, at: Date) -> Vec<Fact> {
     let coded = |category, code: &str| {
-        let mut fact = Fact::empty(category);
+        let mut fact = empty_coded(category);
         fact.code = Some(code.to_owned());
-        fact.sensitivity = Sensitivity::try_from(0).unwrap_or(Sensitivity::UNKNOWN);
         fact
     };
-    let mut name = Fact::empty(Category::Name);
+    let mut name = empty_name();
     name.text = Some(format!("{} {}", person.given_name(), person.family_name()));
     let gender = person.sex().map(|s| coded(Category::Gender, s.code()));
     let band = age_band(person.birth_date(), at).map(|b| coded(Category::AgeBand, b));

@@ -311,6 +311,7 @@ fn an_answer_that_is_not_what_was_signed_is_refused() {
         assert!(world.opened(&permit.request).is_err());
         assert!(world.police.outbox().is_empty(), "no receipt");
         let row = world.police.asks(&permit.request);
+        assert_eq!(row.status, Status::Stopped, "nothing more will come");
         assert_eq!(row.stopped.as_deref(), Some("payload_mismatch"));
     }
 }

@@ -1,6 +1,7 @@
 //! Two agents without a broker: the test plays the broker's part.
 
 mod exchange;
+mod hostile;
 mod upkeep;
 
 use crate::{
@@ -198,10 +199,16 @@ struct World {
 }
 
 fn world(fact: Fact) -> World {
+    world_with(fact, |_| ())
+}
+
+/// With other settings of the clinic.
+fn world_with(fact: Fact, edit: impl FnOnce(&mut Context)) -> World {
     let mut federation = Federation::new();
     let enrolments = federation.enrolments(&NAMES);
     let police = Agent::new(&mut federation, "police", &enrolments);
-    let clinic = Agent::new(&mut federation, "clinic", &enrolments);
+    let mut clinic = Agent::new(&mut federation, "clinic", &enrolments);
+    edit(Arc::get_mut(&mut clinic.context).unwrap());
     clinic.happens(import(fact));
     World {
         federation,
@@ -213,7 +220,11 @@ fn world(fact: Fact) -> World {
 impl World {
     /// The police ask; returns the statement and the permit that a broker would give.
     fn ask(&self, subject: Handle) -> (Stated, Permit) {
-        let question = Question {
+        self.ask_with(subject, |_| ())
+    }
+
+    fn ask_with(&self, subject: Handle, edit: impl FnOnce(&mut Question)) -> (Stated, Permit) {
+        let mut question = Question {
             subject: Some(subject),
             holder: agency("clinic"),
             items: vec![Item {
@@ -233,6 +244,7 @@ impl World {
             },
             not_after: NOW.plus_s(86_400),
         };
+        edit(&mut question);
         let trust = Trust::load(
             &self.police.context.identity.anchors,
             self.police.core.view(),
