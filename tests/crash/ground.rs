@@ -102,7 +102,7 @@ impl Ground {
             .collect();
         federation.import(CLINIC, mapping, &csv).await?.done()?;
         let ground = Self { federation };
-        let mut node = ground.federation.node(HOUSE).await?;
+        let mut node = ground.federation.node(CLINIC).await?;
         for number in 0..PEOPLE {
             let done: Done = document(node.record_consent(consent(person(number))).await)?;
             anyhow::ensure!(done.status == "done", "{done:?}");
