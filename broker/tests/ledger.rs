@@ -1,6 +1,14 @@
 //! The ledger on a real directory: what was committed is there after every kind of restart, and a
 //! projection in any condition is made good from the journal.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
+
 use passerelle_broker::{home, ledger::Ledger, operator, serve::embedded_pdp};
 use passerelle_model::{
     bytes::Digest,

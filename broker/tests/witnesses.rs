@@ -1,5 +1,13 @@
 //! Witness rounds over a real ledger, with cosigners that answer, are late, lie, or are silent.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail by panicking, as tests do"
+)]
+
 use passerelle_audit::{
     cosignature::Cosigner,
     keys::SigningKey,
