@@ -141,4 +141,10 @@ mod tests {
             assert!(Config::from_toml(bad).is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn the_example_in_the_documents_is_read() {
+        let config = Config::from_toml(include_str!("../../docs/examples/agent.toml")).unwrap();
+        assert_eq!((config.workers.len(), config.min_witnesses), (2, 3));
+    }
 }

@@ -171,3 +171,10 @@ async fn an_operator_works_without_a_running_broker_and_is_told_what_is_wrong() 
         .unwrap_err();
     assert!(nowhere.to_string().contains("broker init"), "{nowhere}");
 }
+
+#[test]
+fn the_example_in_the_documents_is_read() {
+    let text = include_str!("../../docs/examples/broker.toml");
+    let config: home::Config = toml::from_str(text).unwrap();
+    assert_eq!(config.limits.statements_per_s, 200);
+}

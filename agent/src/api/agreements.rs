@@ -144,3 +144,15 @@ pub(super) fn show(node: &Node, request: &v1::ShowAgreementsRequest) -> Reply {
         .collect();
     document(&views)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_in_the_documents_is_read() {
+        let text = include_str!("../../../docs/examples/agreement.toml");
+        let draft: Draft = toml::from_str(text).unwrap();
+        assert_eq!((draft.parties.len(), draft.lines.len()), (2, 2));
+    }
+}
