@@ -10,7 +10,6 @@ use crate::{
 };
 use passerelle_model::{
     bytes::{Commitment, Digest, Handle},
-    canonical,
     commitment::{self, Field},
     entry::{Entry, EntryBody, StopCause},
     ids::{AgencyId, RequestId},
@@ -23,9 +22,8 @@ use passerelle_model::{
         PAYLOAD_ANSWER, ReceiptKind, Withdrawal,
     },
     store::{Overlay, StoreError},
-    vocabulary::{CaseRole, Stage, Threshold},
+    vocabulary::CaseRole,
 };
-use std::collections::BTreeMap;
 
 pub(crate) fn noticed(
     view: &mut Overlay<'_>,
@@ -392,16 +390,9 @@ fn proposed(
     terms: AgreementTerms,
     index: u64,
 ) -> Result<(), StoreError> {
-    let digest = canonical::digest(&terms)
-        .map_err(|_| StoreError("journaled terms do not encode".to_owned()))?;
     let key = key::of(key::AGREEMENT, terms.agreement.as_str().as_bytes());
-    // The proposal is the proposer's own signature.
-    let row = Agreement {
-        terms,
-        digest,
-        signed: vec![agency.clone()],
-        proposed: index,
-    };
+    let row = Agreement::proposed(agency, terms, index)
+        .map_err(|_| StoreError("journaled terms do not encode".to_owned()))?;
     state::put(view, key, &row)
 }
 
@@ -428,24 +419,7 @@ fn case_opened(
     opening: CaseOpening,
     index: u64,
 ) -> Result<(), StoreError> {
-    let agencies: BTreeMap<_, _> = opening
-        .agencies
-        .iter()
-        .chain([agency])
-        .map(|a| (a.clone(), CaseRole::Table))
-        .collect();
-    let row = Case {
-        lead: agency.clone(),
-        profile: opening.profile,
-        stage: Stage::HomeAgency,
-        threshold: Threshold::Pending,
-        agencies,
-        plan: Vec::new(),
-        subject: None,
-        outcome: None,
-        opened: index,
-        case: opening.case,
-    };
+    let row = Case::opened(agency, opening, index);
     state::put(view, key::of(key::CASE, row.case.as_str().as_bytes()), &row)
 }
 
@@ -458,30 +432,12 @@ fn case_advanced(
     let Some(mut row) = state::case(view, &advance.case)? else {
         return Ok(());
     };
-    let stays = match advance.stage {
-        Stage::HomeAgency | Stage::DeIdentified => None,
-        Stage::LimitedIdentifiers => Some(CaseRole::Needed),
-        Stage::Interveners => Some(CaseRole::Intervener),
-    };
-    if let Some(role) = stays {
-        for (agency, present) in &mut row.agencies {
-            let kept = *agency == row.lead || advance.agencies.contains(agency);
-            if *present != CaseRole::Out {
-                *present = if kept { role } else { CaseRole::Out };
-            }
-        }
-    }
-    if let Some(commitment) = &advance.subject {
-        row.subject = subject(notice, commitment);
-    }
+    let id = advance.case.clone();
+    let person = advance.subject.and_then(|c| subject(notice, &c));
+    row.advance(advance, person);
     if row.role(me) == CaseRole::Out {
         // Who leaves forgets who it was about.
         row.subject = None;
     }
-    row.stage = advance.stage;
-    row.threshold = advance.threshold;
-    row.plan = advance.plan;
-    row.outcome = advance.outcome;
-    let id = advance.case.as_str().as_bytes();
-    state::put(view, key::of(key::CASE, id), &row)
+    state::put(view, key::of(key::CASE, id.as_str().as_bytes()), &row)
 }

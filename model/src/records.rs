@@ -2,10 +2,14 @@
 
 use crate::{
     bytes::{Digest, Handle, PublicKey},
+    canonical::{self, CanonicalError},
     ids::{AgencyId, CaseId, ConsentId, RequestId},
     pdp::{Effect, ItemRuling},
     request::Status,
-    statement::{AgencyKeys, AgreementTerms, ConsentTerms, Item, Reliance, WithdrawalScope},
+    statement::{
+        AgencyKeys, AgreementTerms, CaseAdvance, CaseOpening, ConsentTerms, Item, Reliance,
+        WithdrawalScope,
+    },
     time::Timestamp,
     vocabulary::{
         CaseOutcome, CaseRole, Category, EmergencyKind, LegalBasis, Profile, Purpose, Sector,
@@ -62,6 +66,20 @@ pub struct Agreement {
 }
 
 impl Agreement {
+    /// An agreement as `agency` proposes it at `index`. The proposal is its own signature.
+    pub fn proposed(
+        agency: &AgencyId,
+        terms: AgreementTerms,
+        index: u64,
+    ) -> Result<Self, CanonicalError> {
+        Ok(Self {
+            digest: canonical::digest(&terms)?,
+            terms,
+            signed: vec![agency.clone()],
+            proposed: index,
+        })
+    }
+
     /// Whether every party has signed.
     pub fn is_signed_by_all(&self) -> bool {
         self.terms
@@ -155,6 +173,56 @@ pub struct Case {
 }
 
 impl Case {
+    /// A case as `lead` puts it on the table at `index`.
+    pub fn opened(lead: &AgencyId, opening: CaseOpening, index: u64) -> Self {
+        let seated = opening.agencies.iter().chain([lead]);
+        Self {
+            lead: lead.clone(),
+            profile: opening.profile,
+            stage: Stage::HomeAgency,
+            threshold: Threshold::Pending,
+            agencies: seated.map(|a| (a.clone(), CaseRole::Table)).collect(),
+            plan: Vec::new(),
+            subject: None,
+            outcome: None,
+            opened: index,
+            case: opening.case,
+        }
+    }
+
+    /// The agencies that are in.
+    pub fn present(&self) -> impl Iterator<Item = &AgencyId> {
+        let roles = self.agencies.iter();
+        roles
+            .filter(|(_, role)| **role != CaseRole::Out)
+            .map(|(agency, _)| agency)
+    }
+
+    /// Moves the case on. `subject` is the person, as far as the reader may know.
+    pub fn advance(&mut self, advance: CaseAdvance, subject: Option<Handle>) {
+        let stays = match advance.stage {
+            Stage::HomeAgency | Stage::DeIdentified => None,
+            Stage::LimitedIdentifiers => Some(CaseRole::Needed),
+            Stage::Interveners => Some(CaseRole::Intervener),
+        };
+        if let Some(role) = stays {
+            for (agency, present) in &mut self.agencies {
+                let kept = *agency == self.lead || advance.agencies.contains(agency);
+                // Who is out stays out: a return is a new case.
+                if *present != CaseRole::Out {
+                    *present = if kept { role } else { CaseRole::Out };
+                }
+            }
+        }
+        if advance.subject.is_some() {
+            self.subject = subject;
+        }
+        self.stage = advance.stage;
+        self.threshold = advance.threshold;
+        self.plan = advance.plan;
+        self.outcome = advance.outcome;
+    }
+
     /// What `agency` is to it; `Out` if it never was in.
     pub fn role(&self, agency: &AgencyId) -> CaseRole {
         self.agencies.get(agency).copied().unwrap_or(CaseRole::Out)

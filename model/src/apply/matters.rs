@@ -71,16 +71,10 @@ pub(super) fn proposed(
     agency: &AgencyId,
     terms: AgreementTerms,
 ) -> Result<(), StoreError> {
-    let digest = crate::canonical::digest(&terms).map_err(|_| corrupt("terms do not encode"))?;
     let id = terms.agreement.as_str().to_owned();
     post(view, index, terms.parties.iter().map(|p| &p.agency));
-    // The proposal is the proposer's own signature.
-    let row = Agreement {
-        terms,
-        digest,
-        signed: vec![agency.clone()],
-        proposed: index,
-    };
+    let row = Agreement::proposed(agency, terms, index);
+    let row = row.map_err(|_| corrupt("terms do not encode"))?;
     state::put(view, key::agreement(&id), &row)
 }
 
@@ -110,25 +104,8 @@ pub(super) fn opened(
     agency: &AgencyId,
     opening: CaseOpening,
 ) -> Result<(), StoreError> {
-    let agencies: BTreeMap<_, _> = opening
-        .agencies
-        .iter()
-        .chain([agency])
-        .map(|a| (a.clone(), CaseRole::Table))
-        .collect();
-    post(view, index, agencies.keys());
-    let row = Case {
-        lead: agency.clone(),
-        profile: opening.profile,
-        stage: Stage::HomeAgency,
-        threshold: Threshold::Pending,
-        agencies,
-        plan: Vec::new(),
-        subject: None,
-        outcome: None,
-        opened: index,
-        case: opening.case,
-    };
+    let row = Case::opened(agency, opening, index);
+    post(view, index, row.agencies.keys());
     state::put(view, key::case(row.case.as_str()), &row)
 }
 
@@ -138,35 +115,11 @@ pub(super) fn advanced(
     advance: CaseAdvance,
     sidecar: &Sidecar,
 ) -> Result<(), StoreError> {
-    let id: CaseId = advance.case;
+    let id = advance.case.clone();
     let mut row = state::case(view, &id)?.ok_or_else(|| corrupt("unknown case"))?;
     // Those who leave now are told; those who left before hear no more of it.
-    let present = row.agencies.iter();
-    let present: Vec<_> = present
-        .filter(|(_, role)| **role != CaseRole::Out)
-        .map(|(agency, _)| agency.clone())
-        .collect();
-    post(view, index, &present);
-    let stays = match advance.stage {
-        Stage::HomeAgency | Stage::DeIdentified => None,
-        Stage::LimitedIdentifiers => Some(CaseRole::Needed),
-        Stage::Interveners => Some(CaseRole::Intervener),
-    };
-    if let Some(role) = stays {
-        for (agency, present) in &mut row.agencies {
-            let kept = *agency == row.lead || advance.agencies.contains(agency);
-            // Who is out stays out: a return is a new case.
-            if *present != CaseRole::Out {
-                *present = if kept { role } else { CaseRole::Out };
-            }
-        }
-    }
-    if let Some(commitment) = &advance.subject {
-        row.subject = subject(sidecar, commitment);
-    }
-    row.stage = advance.stage;
-    row.threshold = advance.threshold;
-    row.plan = advance.plan;
-    row.outcome = advance.outcome;
+    post(view, index, row.present());
+    let person = advance.subject.and_then(|c| subject(sidecar, &c));
+    row.advance(advance, person);
     state::put(view, key::case(id.as_str()), &row)
 }

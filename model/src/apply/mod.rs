@@ -8,7 +8,7 @@ use crate::{
     bytes::{Digest, Handle},
     commitment::{self, Field},
     entry::{BrokerKeys, EntryBody, Record, Sidecar, StopCause},
-    ids::{AgencyId, CaseId, ConsentId, FederationId, RequestId},
+    ids::{AgencyId, ConsentId, FederationId, RequestId},
     pdp::{Effect, ItemRuling},
     permit::Permit,
     records::{
@@ -22,9 +22,8 @@ use crate::{
     },
     store::{Overlay, Read, StoreError},
     time::Timestamp,
-    vocabulary::{CaseRole, Sector, Stage, Threshold},
+    vocabulary::Sector,
 };
-use std::collections::BTreeMap;
 
 fn corrupt(what: &str) -> StoreError {
     StoreError(format!("event does not fit the state: {what}"))
