@@ -77,6 +77,16 @@ async fn a_member_reads_its_own_entries_oversight_all_and_every_row_hashes_to_th
             row.index
         );
     }
+    // What the operator did with the federation is for everybody.
+    let of_the_federation: BTreeSet<u64> = (all.iter())
+        .filter(|row| {
+            let entry: serde_json::Value = serde_json::from_slice(&row.entry).unwrap();
+            ["founded", "bundle_activated", "invited", "enrolled"]
+                .contains(&entry["@type"].as_str().unwrap())
+        })
+        .map(|row| row.index)
+        .collect();
+    assert!(of_the_federation.len() >= 9, "{of_the_federation:?}");
     for seat in [&scene.house, &scene.clinic, &scene.school] {
         let rows = rows(&seat.agency, 0, size).await?;
         assert_eq!(root(&rows), published, "{}", seat.agency.agency);
@@ -86,12 +96,12 @@ async fn a_member_reads_its_own_entries_oversight_all_and_every_row_hashes_to_th
             .iter()
             .filter(|n| n.index < size)
             .map(|n| n.index)
-            .chain([0])
+            .chain(of_the_federation.iter().copied())
             .collect();
         assert_eq!(
             read(&rows),
             own,
-            "{} reads what it was sent",
+            "{} reads what it was sent and what is for all",
             seat.agency.agency
         );
     }

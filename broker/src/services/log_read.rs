@@ -1,10 +1,10 @@
-//! `LogRead`: checkpoints for every member, entries for those whom they name, all entries for
-//! oversight.
+//! `LogRead`: checkpoints and what concerns the federation itself for every member, entries for
+//! those whom they name, all entries for oversight.
 
 use super::{Shared, internal, reads_all};
 use crate::{error::BrokerError, ledger::View, notices::visible_to};
 use passerelle_audit::merkle::leaf_hash;
-use passerelle_model::{error::ErrorCode, records::Agency, state};
+use passerelle_model::{entry::EntryBody, error::ErrorCode, records::Agency, state};
 use passerelle_proto::{convert, v1};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -94,28 +94,39 @@ impl v1::log_read_server::LogRead for LogReadService {
 
 fn row(view: &View, reader: &Agency, index: u64) -> Result<v1::LogRow, BrokerError> {
     let missing = || BrokerError::Refused(ErrorCode::Internal);
-    let raw = view.journal.read(index)?.ok_or_else(missing)?;
+    let record = view.record(index)?.ok_or_else(missing)?;
+    let entry = record.entry.to_bytes();
+    let entry = entry.map_err(|source| BrokerError::Entry { index, source })?;
     let named = state::concerns(view.projection.as_ref(), &reader.agency, index)?;
-    // The first entry says what the log is.
-    if !(named || index == 0 || reads_all(reader.sector())) {
-        let leaf_hash = leaf_hash(&raw.entry).0.to_vec();
+    if !(named || is_for_everybody(&record.entry.body) || reads_all(reader.sector())) {
         return Ok(v1::LogRow {
             index,
             entry: Vec::new(),
-            leaf_hash,
+            leaf_hash: leaf_hash(&entry).0.to_vec(),
             openings: Vec::new(),
         });
     }
     let openings = if named {
-        let record = view.record(index)?.ok_or_else(missing)?;
-        convert::openings_to_wire(visible_to(&reader.agency, &record).openings)
+        visible_to(&reader.agency, &record).openings
     } else {
         Vec::new()
     };
     Ok(v1::LogRow {
         index,
-        entry: raw.entry,
+        entry,
         leaf_hash: Vec::new(),
-        openings,
+        openings: convert::openings_to_wire(openings),
     })
+}
+
+/// What the operator did with the federation itself: every member may hold it to that.
+fn is_for_everybody(body: &EntryBody) -> bool {
+    matches!(
+        body,
+        EntryBody::Founded { .. }
+            | EntryBody::BundleActivated { .. }
+            | EntryBody::Invited { .. }
+            | EntryBody::Enrolled { .. }
+            | EntryBody::Revoked { .. }
+    )
 }
