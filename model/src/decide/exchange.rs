@@ -1,7 +1,8 @@
 //! One exchange: request, decision, permit, answer, receipt.
 
 use super::{
-    Draft, MAX_EXPIRED_PER_TICK, MAX_REQUEST_LIFE_S, PERMIT_LIFE_S, Reply, Step, Stop, ensure,
+    Draft, MAX_EXPIRED_PER_TICK, MAX_REQUEST_LIFE_S, MIN_RENEWAL_AGE_S, PERMIT_LIFE_S, Reply, Step,
+    Stop, ensure,
 };
 use crate::{
     bytes::{Bytes, Commitment, Handle},
@@ -19,6 +20,7 @@ use crate::{
         Answer, Item, MAX_ITEMS, PAYLOAD_ANSWER, PAYLOAD_CONTEXT, Receipt, ReceiptKind, Renewal,
         Request, Verified,
     },
+    time::Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -303,9 +305,12 @@ pub(super) fn renewal(draft: &mut Draft<'_, '_>, said: &Verified, renewal: &Rene
     ensure(named, ErrorCode::PermitMismatch)?;
     let now = draft.inputs.now;
     ensure(now < row.not_after, ErrorCode::WrongState)?;
-    // A permit that still holds is not issued again, or a holder whose clock is fast would ask
-    // for ever.
-    if row.permit.as_ref().is_some_and(|p| now < p.not_after) {
+    let young_until = |not_after: Timestamp| not_after.minus_s(PERMIT_LIFE_S - MIN_RENEWAL_AGE_S);
+    if row
+        .permit
+        .as_ref()
+        .is_some_and(|p| now < young_until(p.not_after))
+    {
         let items = rule_all(draft, &row)?;
         let decision = row.decision.as_ref().ok_or(ErrorCode::WrongState)?;
         ensure(has_other_terms(decision, &items), ErrorCode::WrongState)?;

@@ -40,6 +40,11 @@ pub const MAX_REQUEST_LIFE_S: u64 = 30 * 86_400;
 /// Life of a permit, in seconds.
 pub const PERMIT_LIFE_S: u64 = 300;
 
+/// Age, in seconds, from which a permit that still holds is issued again when its holder asks. The
+/// holder's clock may be up to `PERMIT_LIFE_S - MIN_RENEWAL_AGE_S` fast; one that is faster would
+/// find every permit expired and ask for ever.
+pub const MIN_RENEWAL_AGE_S: u64 = 60;
+
 /// Most requests that one tick ends.
 pub const MAX_EXPIRED_PER_TICK: usize = 256;
 

@@ -333,3 +333,21 @@ fn an_agency_comes_back_as_what_it_was_and_by_no_older_invitation() {
     );
     done(world.run(&invite(Sector::LawEnforcement, Digest([203; 32]))));
 }
+
+fn renew(world: &mut World) -> Reply {
+    let permit = world.row(1).unwrap().permit.unwrap().digest;
+    let request = RequestId::from_random(id_bytes(1));
+    let renewal = crate::statement::Renewal { request, permit };
+    world.say(1, Body::Renewal(renewal), Vec::new(), &[])
+}
+
+#[test]
+fn a_holder_whose_clock_is_minutes_fast_gets_another_permit_but_not_for_ever() {
+    let mut world = offered_request();
+    assert_eq!(code(renew(&mut world)), ErrorCode::WrongState);
+    world.now = world.now.plus_s(MIN_RENEWAL_AGE_S - 1);
+    assert_eq!(code(renew(&mut world)), ErrorCode::WrongState);
+    world.now = world.now.plus_s(1);
+    done(renew(&mut world));
+    assert_eq!(code(renew(&mut world)), ErrorCode::WrongState);
+}
