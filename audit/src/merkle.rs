@@ -1,15 +1,18 @@
 //! The Merkle tree of RFC 6962, section 2.1: hashes, roots, proofs and their verification.
 //!
 //! In scope: an append-only tree in memory, a streaming frontier, inclusion and consistency
-//! proofs as RFC 6962 sections 2.1.1 and 2.1.2 define them, verification by the iterative
+//! proofs out of any store of hashes ([`HashRead`]), as RFC 6962 sections 2.1.1 and 2.1.2 define them, verification by the iterative
 //! algorithms of RFC 9162 sections 2.1.3.2 and 2.1.4.2 (same trees, same proofs).
 //! Out of scope: storage, tiles (see [`crate::tiles`]), signatures. No proof format of our own.
 
 use passerelle_model::bytes::Digest;
 use sha2::{Digest as _, Sha256};
 
+mod hash_read;
 #[cfg(test)]
 mod tests;
+
+pub use hash_read::HashRead;
 
 /// Most hashes in a proof: tlog-witness, section "add-checkpoint"; enough for 2^63 - 1 leaves.
 pub const MAX_PROOF_HASHES: usize = 63;
@@ -26,6 +29,9 @@ pub enum MerkleError {
         /// The size of the tree, in leaves.
         size: u64,
     },
+    /// The store of the tree's hashes does not give one that it should have.
+    #[error("a hash of the tree can't be read")]
+    Missing,
     /// A proof that no tree of these sizes can have.
     #[error("the proof has the wrong number of hashes")]
     WrongLength,
@@ -115,108 +121,38 @@ impl Tree {
 
     /// The root over all leaves.
     pub fn root(&self) -> Digest {
-        // A range within the tree always has a root.
-        self.range(0, self.size()).unwrap_or_else(empty_root)
+        // Its own size is within any tree.
+        self.root_at(self.size()).unwrap_or_else(|_| empty_root())
     }
 
-    /// The root over the first `size` leaves.
+    /// See [`HashRead::root_at`].
     pub fn root_at(&self, size: u64) -> Result<Digest, MerkleError> {
-        if size == 0 {
-            return Ok(empty_root());
-        }
-        self.range(0, size).ok_or(self.out_of_range())
+        HashRead::root_at(self, size)
     }
 
-    /// The state from which the root over the first `size` leaves can be extended.
+    /// See [`HashRead::frontier_at`].
     pub fn frontier_at(&self, size: u64) -> Result<Frontier, MerkleError> {
-        let mut peaks = Vec::new();
-        let mut start = 0;
-        for level in (0..u64::BITS).rev().filter(|level| size >> level & 1 == 1) {
-            let peak = self
-                .complete(level, start >> level)
-                .ok_or(self.out_of_range())?;
-            peaks.push(peak);
-            start += 1 << level;
-        }
-        Ok(Frontier { size, peaks })
+        HashRead::frontier_at(self, size)
     }
 
-    /// Proof that leaf `index` is in the tree of the first `size` leaves, leaf side first
-    /// (RFC 6962, section 2.1.1).
+    /// See [`HashRead::inclusion_proof`].
     pub fn inclusion_proof(&self, index: u64, size: u64) -> Result<Vec<Digest>, MerkleError> {
-        if index >= size || size > self.size() {
-            return Err(self.out_of_range());
-        }
-        let mut proof = Vec::new();
-        let (mut start, mut end) = (0, size);
-        while end - start > 1 {
-            let middle = start + split(end - start);
-            let sibling = if index < middle {
-                let right = self.range(middle, end);
-                end = middle;
-                right
-            } else {
-                let left = self.range(start, middle);
-                start = middle;
-                left
-            };
-            proof.push(sibling.ok_or(self.out_of_range())?);
-        }
-        proof.reverse();
-        Ok(proof)
+        HashRead::inclusion_proof(self, index, size)
     }
 
-    /// Proof that the first `old` leaves are a prefix of the first `new` leaves (RFC 6962,
-    /// section 2.1.2). Empty when `old` is zero or equals `new`.
+    /// See [`HashRead::consistency_proof`].
     pub fn consistency_proof(&self, old: u64, new: u64) -> Result<Vec<Digest>, MerkleError> {
-        if old > new || new > self.size() {
-            return Err(self.out_of_range());
-        }
-        let mut proof = Vec::new();
-        if old == 0 {
-            return Ok(proof);
-        }
-        let (mut start, mut end) = (0, new);
-        // Whether `start..end` still begins at the root: then the verifier knows the old hash.
-        let mut whole = true;
-        while old != end {
-            let middle = start + split(end - start);
-            let sibling = if old <= middle {
-                let right = self.range(middle, end);
-                end = middle;
-                right
-            } else {
-                let left = self.range(start, middle);
-                (start, whole) = (middle, false);
-                left
-            };
-            proof.push(sibling.ok_or(self.out_of_range())?);
-        }
-        if !whole {
-            proof.push(self.range(start, end).ok_or(self.out_of_range())?);
-        }
-        proof.reverse();
-        Ok(proof)
+        HashRead::consistency_proof(self, old, new)
+    }
+}
+
+impl HashRead for Tree {
+    fn size(&self) -> u64 {
+        Tree::size(self)
     }
 
-    fn out_of_range(&self) -> MerkleError {
-        MerkleError::OutOfRange { size: self.size() }
-    }
-
-    /// The root of leaves `start..end`, a range that the recursion of RFC 6962 visits: `start`
-    /// is a multiple of the largest power of two that is not above its length.
-    fn range(&self, start: u64, end: u64) -> Option<Digest> {
-        let length = end.checked_sub(start).filter(|length| *length > 0)?;
-        if length.is_power_of_two() {
-            let level = length.trailing_zeros();
-            return self.complete(level, start >> level);
-        }
-        let middle = start + split(length);
-        // Each step at least halves the length: at most 64 deep.
-        Some(node_hash(
-            &self.range(start, middle)?,
-            &self.range(middle, end)?,
-        ))
+    fn complete(&self, level: u32, index: u64) -> Option<Digest> {
+        Tree::complete(self, level, index)
     }
 }
 
@@ -229,12 +165,6 @@ impl FromIterator<Digest> for Tree {
         }
         tree
     }
-}
-
-/// The largest power of two below `length`, which is at least two.
-fn split(length: u64) -> u64 {
-    let below = length.saturating_sub(1);
-    if below == 0 { 0 } else { 1 << below.ilog2() }
 }
 
 /// What is needed to go on hashing a tree: its size and the roots of its complete subtrees, at
@@ -268,12 +198,20 @@ impl Frontier {
 
     /// Appends a leaf by its hash.
     pub fn push(&mut self, leaf: Digest) {
+        self.push_with(leaf, &mut |_, _| {});
+    }
+
+    /// Appends a leaf by its hash, and gives the roots of all complete subtrees that end with it,
+    /// each with its level; the leaf itself first, at level 0.
+    pub fn push_with(&mut self, leaf: Digest, completed: &mut impl FnMut(u32, Digest)) {
         let mut hash = leaf;
+        completed(0, hash);
         // Each trailing one bit of the size is a complete subtree that this leaf completes
         // into one of twice its size.
-        for _ in 0..self.size.trailing_ones() {
+        for level in 0..self.size.trailing_ones() {
             if let Some(left) = self.peaks.pop() {
                 hash = node_hash(&left, &hash);
+                completed(level + 1, hash);
             }
         }
         self.peaks.push(hash);

@@ -3,7 +3,7 @@
 //! In scope: paths, the bytes of hash tiles and entry bundles, which files a growth adds.
 //! Out of scope: writing, serving and deleting them, checkpoints.
 
-use crate::merkle::Tree;
+use crate::merkle::HashRead;
 use crate::text;
 use passerelle_model::bytes::Digest;
 use std::{fmt, str::FromStr};
@@ -206,7 +206,10 @@ fn level_tiles(kind: TileKind, old: u64, new: u64) -> Vec<TilePath> {
 }
 
 /// The bytes of a hash tile of this tree: its hashes, one after another.
-pub fn tile_content(tree: &Tree, path: &TilePath) -> Result<Vec<u8>, TileError> {
+pub fn tile_content(
+    tree: &(impl HashRead + ?Sized),
+    path: &TilePath,
+) -> Result<Vec<u8>, TileError> {
     let missing = || TileError::NotInTree {
         size: tree.size(),
         path: path.to_string(),
@@ -215,15 +218,9 @@ pub fn tile_content(tree: &Tree, path: &TilePath) -> Result<Vec<u8>, TileError> 
         return Err(missing());
     };
     let start = path.start().ok_or_else(missing)?;
-    let mut content = Vec::with_capacity(usize::from(path.width) * 32);
-    for position in 0..u64::from(path.width) {
-        let hash = tree.complete(
-            u32::from(level) * TILE_HEIGHT,
-            start.saturating_add(position),
-        );
-        content.extend_from_slice(&hash.ok_or_else(missing)?.0);
-    }
-    Ok(content)
+    let hashes = tree.run(u32::from(level) * TILE_HEIGHT, start, path.width);
+    let hashes = hashes.ok_or_else(missing)?;
+    Ok(hashes.iter().flat_map(|hash| hash.0).collect())
 }
 
 /// The hashes in the bytes of a tile of `width` hashes.
@@ -291,7 +288,7 @@ pub fn decode_bundle(bundle: &[u8], width: u16) -> Result<Vec<&[u8]>, TileError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::merkle::{leaf_hash, node_hash};
+    use crate::merkle::{Tree, leaf_hash, node_hash};
     use proptest::prelude::*;
 
     fn tree(size: u64) -> Tree {

@@ -2,9 +2,10 @@
 //! two are made of it, here, on one path for normal running and for recovery.
 
 use crate::error::BrokerError;
-use passerelle_audit::merkle::{Tree, leaf_hash};
+use passerelle_audit::merkle::leaf_hash;
 use passerelle_journal::{
-    Journal, JournalReader, JournalRecord, Options, Projection, SegmentJournal,
+    Journal, JournalReader, JournalRecord, Options, Projection, SegmentJournal, StoredTree,
+    files::{Disk, OsDisk},
 };
 use passerelle_model::{
     apply::apply,
@@ -33,12 +34,12 @@ pub struct View {
     pub projection: Arc<Projection>,
     /// The durable records.
     pub journal: Arc<dyn JournalReader>,
-    tree: Arc<RwLock<Tree>>,
+    tree: Arc<RwLock<StoredTree>>,
 }
 
 impl View {
-    /// The Merkle tree over the durable entries.
-    pub fn tree(&self) -> RwLockReadGuard<'_, Tree> {
+    /// The Merkle tree over the durable entries. Its proofs are verified before they are given.
+    pub fn tree(&self) -> RwLockReadGuard<'_, StoredTree> {
         // Nothing panics while it holds the lock for writing; were it so, the tree is still the
         // tree of a prefix of the journal.
         self.tree.read().unwrap_or_else(PoisonError::into_inner)
@@ -70,7 +71,8 @@ fn decode(index: u64, raw: &JournalRecord) -> Result<Record, BrokerError> {
     let entry = |source: CanonicalError| BrokerError::Entry { index, source };
     Ok(Record {
         entry: Entry::from_bytes(&raw.entry).map_err(entry)?,
-        sidecar: Sidecar::from_bytes(&raw.sidecar).map_err(entry)?,
+        sidecar: Sidecar::from_bytes(&raw.sidecar)
+            .map_err(|source| BrokerError::Sidecar { index, source })?,
     })
 }
 
@@ -79,7 +81,8 @@ fn encode(record: &Record) -> Result<JournalRecord, StoreError> {
     let sidecar = if record.sidecar.is_empty() {
         Vec::new()
     } else {
-        record.sidecar.to_bytes().map_err(failed)?
+        let bytes = record.sidecar.to_bytes();
+        bytes.map_err(|e| StoreError(format!("sidecar does not encode: {e}")))?
     };
     Ok(JournalRecord {
         entry: record.entry.to_bytes().map_err(failed)?,
@@ -90,13 +93,20 @@ fn encode(record: &Record) -> Result<JournalRecord, StoreError> {
 impl Ledger {
     /// Opens the ledger in `dir`, and brings projection and tree up to the journal.
     pub fn open(dir: &Path) -> Result<Self, BrokerError> {
-        let journal = SegmentJournal::open(&dir.join("journal"), Options::default())?;
+        Self::open_on(dir, Arc::new(OsDisk))
+    }
+
+    /// As [`Ledger::open`], with the journal written through `disk`.
+    pub fn open_on(dir: &Path, disk: Arc<dyn Disk>) -> Result<Self, BrokerError> {
+        let options = Options::default();
+        let journal = SegmentJournal::open_on(Arc::clone(&disk), &dir.join("journal"), options)?;
         let next = journal.len();
         let projection = Projection::open(&dir.join("projection"), SCHEMA_VERSION, next)?;
+        let tree = StoredTree::open(&dir.join("tree"), journal.reader(), disk)?;
         let view = View {
             projection: Arc::new(projection),
             journal: journal.reader(),
-            tree: Arc::new(RwLock::new(Tree::new())),
+            tree: Arc::new(RwLock::new(tree)),
         };
         let mut ledger = Self {
             journal: Box::new(journal),
@@ -109,23 +119,8 @@ impl Ledger {
         {
             ledger.last_at = record.entry.at;
         }
-        ledger.grow_tree()?;
         ledger.rebuild_projection()?;
         Ok(ledger)
-    }
-
-    /// Hashes every entry: the root that the broker signs is always over what the disk holds.
-    fn grow_tree(&self) -> Result<(), BrokerError> {
-        let mut tree = self
-            .view
-            .tree
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        self.view.journal.scan(0, &mut |_, raw| {
-            tree.push(leaf_hash(&raw.entry));
-            ControlFlow::Continue(())
-        })?;
-        Ok(())
     }
 
     fn rebuild_projection(&self) -> Result<(), BrokerError> {
@@ -227,20 +222,15 @@ impl Ledger {
             .map(encode)
             .collect::<Result<Vec<_>, _>>()?;
         self.journal.append(&raw)?;
-        {
-            let mut tree = self
-                .view
-                .tree
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            for record in &raw {
-                tree.push(leaf_hash(&record.entry));
-            }
-        }
+        // A crash from here on: tree and projection are behind, and catch up when they are opened.
+        self.view
+            .tree
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .append(raw.iter().map(|record| leaf_hash(&record.entry)));
         self.next = self.next.saturating_add(raw.len() as u64);
         let last = batch.records.last().map(|record| record.entry.at);
         self.last_at = last.unwrap_or(self.last_at);
-        // A crash before this line: the projection is behind, and catches up when it is opened.
         self.view.projection.commit(batch.writes, self.next)?;
         Ok(())
     }

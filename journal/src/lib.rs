@@ -5,19 +5,22 @@
 //!
 //! In scope: the [`Journal`] trait; [`SegmentJournal`], its implementation on segment files;
 //! [`Projection`], a key-value store that is rebuilt from the journal on any doubt;
+//! [`StoredTree`], the Merkle tree over the entries, its hashes in files that are rebuilt likewise;
 //! [`durable_file`], small files replaced as a whole.
 //!
-//! Out of scope: what an entry means, the Merkle tree over entries, protection against an operator
+//! Out of scope: what an entry means, protection against an operator
 //! who edits files on purpose (checksums find accidents; the witnessed log finds intent).
 
 pub mod durable_file;
 pub mod files;
 mod frame;
 mod mark;
+mod offsets;
 mod projection;
 mod reader;
 mod recover;
 mod segment;
+mod tree;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -25,6 +28,7 @@ use std::sync::Arc;
 pub use frame::{FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 pub use projection::Projection;
 pub use segment::{DEFAULT_SEGMENT_BYTES, Options, SegmentJournal};
+pub use tree::StoredTree;
 
 /// Largest entry, in bytes: what the length field of an entry bundle holds (C2SP tlog-tiles).
 pub const MAX_ENTRY_BYTES: usize = 65_535;

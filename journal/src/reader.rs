@@ -13,7 +13,7 @@ use crate::{JournalError, JournalReader, JournalRecord, Visit};
 
 /// Every so many records the index notes an offset: 8 bytes of memory for 64 records, at most 63
 /// frame headers to pass over for one read.
-const INDEX_EVERY: u64 = 64;
+pub(crate) const INDEX_EVERY: u64 = 64;
 
 /// The name of the segment that starts with record `first`.
 pub(crate) fn segment_path(dir: &Path, first: u64) -> PathBuf {
@@ -27,7 +27,7 @@ pub(crate) struct SegmentMap {
     /// The byte after the last durable frame.
     pub(crate) end: u64,
     /// Offsets of the records `first`, `first + INDEX_EVERY`, ...
-    offsets: Vec<u64>,
+    pub(crate) offsets: Vec<u64>,
 }
 
 impl SegmentMap {

@@ -1,9 +1,11 @@
-//! Opening a directory of segments: verify all of it, cut a torn tail, refuse damage.
+//! Opening a directory of segments: verify it, cut a torn tail, refuse damage.
 //!
 //! In scope: telling a write that a crash tore from damage to what was acknowledged; making
-//! durable what is kept. Out of scope: appending.
+//! durable what is kept. Out of scope: appending; a bit that rotted inside a segment that is full,
+//! which is found when the record is read.
 //!
-//! The rule. Walk all frames. A bad frame that should be record `i` is a torn tail, and is cut
+//! The rule. Check the header, length and neighbours of each full segment against its offsets (see
+//! [`crate::offsets`]); walk all frames of the last one, and of any whose offsets are not there. A bad frame that should be record `i` is a torn tail, and is cut
 //! with what follows it, only if all of these hold:
 //! 1. it is in the last segment (a segment is synced before the next one is created);
 //! 2. `i` is not below the mark (see [`crate::mark`]): below it, it was acknowledged;
@@ -24,6 +26,7 @@ use crate::frame::{
     SegmentHeader, Step, read_whole,
 };
 use crate::mark::Mark;
+use crate::offsets;
 use crate::reader::{Map, SegmentMap, corrupt, segment_path};
 
 const CHUNK_BYTES: usize = 1024 * 1024;
@@ -48,12 +51,13 @@ pub(crate) fn recover(dir: &Path, disk: &dyn Disk) -> Result<Recovered, JournalE
             segments: vec![],
             len: 0,
         },
+        walked: vec![],
     };
     let mut fresh = firsts.is_empty().then_some(0);
     for (position, first) in firsts.iter().enumerate() {
-        let is_last = position + 1 == firsts.len();
         walk.expect_segment(*first)?;
-        if walk.segment(*first, is_last)? == Found::NeverUsed {
+        let next = firsts.get(position + 1).copied();
+        if walk.segment(*first, next)? == Found::NeverUsed {
             fresh = Some(*first);
         }
     }
@@ -62,6 +66,7 @@ pub(crate) fn recover(dir: &Path, disk: &dyn Disk) -> Result<Recovered, JournalE
         Some(journal) => journal,
         None => new_journal_id()?,
     };
+    walk.write_offsets(disk, journal);
     if let Some(first) = fresh {
         let tail = create_segment(dir, disk, SegmentHeader { journal, first })?;
         walk.map.segments.push(SegmentMap::new(first));
@@ -143,6 +148,8 @@ struct Walk<'a> {
     mark: Option<Mark>,
     journal: Option<JournalId>,
     map: Map,
+    /// Full segments whose offsets were not there, with the start of the next one.
+    walked: Vec<(SegmentMap, u64)>,
 }
 
 impl Walk<'_> {
@@ -184,8 +191,15 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Walks one segment and adds it to the map.
-    fn segment(&mut self, first: u64, is_last: bool) -> Result<Found, JournalError> {
+    fn write_offsets(&self, disk: &dyn Disk, journal: JournalId) {
+        for (segment, next) in &self.walked {
+            offsets::write(disk, self.dir, journal, segment, *next);
+        }
+    }
+
+    /// Checks one segment, which `next` follows, and adds it to the map.
+    fn segment(&mut self, first: u64, next: Option<u64>) -> Result<Found, JournalError> {
+        let is_last = next.is_none();
         let path = segment_path(self.dir, first);
         let fail = |error| JournalError::storage("read", path.display(), error);
         let mut file = File::open(&path).map_err(fail)?;
@@ -213,7 +227,21 @@ impl Walk<'_> {
             );
             return Err(corrupt(&path, 0, reason));
         }
+        let known = next.and_then(|next| {
+            let segment = offsets::read(self.dir, journal, first, next, file_bytes)?;
+            Some((segment, next))
+        });
+        if let Some((segment, next)) = known {
+            self.map.segments.push(segment);
+            self.map.len = next;
+            return Ok(Found::Records);
+        }
         self.frames(&path, file, first, file_bytes, is_last)?;
+        if !is_last {
+            let segment = self.map.segments.last().cloned();
+            self.walked
+                .extend(segment.map(|segment| (segment, self.map.len)));
+        }
         Ok(Found::Records)
     }
 

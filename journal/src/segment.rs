@@ -3,16 +3,20 @@
 //! In scope: appending with one write and one sync per batch, starting a new segment at a size.
 //! Out of scope: what an open does ([`crate::recover`]), reading ([`crate::reader`]).
 //!
-//! A directory holds `<20-digit first index>.seg` files, a mark and a lock. To copy a journal while
+//! A directory holds `<20-digit first index>.seg` files, the offsets of all but the last in `.idx`
+//! files, a mark and a lock. To copy a journal while
 //! it is in use, copy the mark first (or not at all), then the segments in order of their names:
 //! the copy then opens with its torn end cut.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use passerelle_model::seeded::{Bug, seeded};
+
 use crate::files::{DirectoryLock, Disk, OsDisk, WriteFile, lock_directory};
 use crate::frame::{FRAME_HEADER_BYTES, JournalId, SEGMENT_HEADER_BYTES, SegmentHeader, encode};
 use crate::mark::{Mark, MarkFile};
+use crate::offsets;
 use crate::reader::{SegmentMap, Shared, segment_path};
 use crate::recover::{create_segment, recover};
 use crate::{
@@ -143,7 +147,13 @@ impl SegmentJournal {
             .map
             .write()
             .unwrap_or_else(PoisonError::into_inner);
+        let full = map.segments.last().cloned();
         map.segments.push(SegmentMap::new(self.len));
+        drop(map);
+        if let Some(full) = full {
+            let disk = self.disk.as_ref();
+            offsets::write(disk, &self.shared.dir, self.journal, &full, self.len);
+        }
         Ok(())
     }
 
@@ -165,7 +175,9 @@ impl SegmentJournal {
             .write_at(self.tail_end, &bytes)
             .map_err(self.fail("write"))?;
         // A crash here is the same; kill -9 leaves the whole batch.
-        self.tail.sync_data().map_err(self.fail("sync"))?;
+        if !seeded(Bug::AppendWithoutSync) {
+            self.tail.sync_data().map_err(self.fail("sync"))?;
+        }
         // From here on the batch is durable, whether or not the caller hears of it.
         self.tail_end += bytes.len() as u64;
         self.len += placed.len() as u64;

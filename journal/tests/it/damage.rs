@@ -253,6 +253,78 @@ fn a_torn_end_of_a_segment_that_is_not_the_last_is_refused() {
 }
 
 #[test]
+fn rot_in_a_full_segment_is_found_when_it_is_read() {
+    let dir = scratch();
+    six_segments(dir.path());
+    let path = segments(dir.path())[3].clone();
+    let bytes = std::fs::read(&path).unwrap();
+    for at in SEGMENT_HEADER_BYTES as usize..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1 << (at % 8);
+        std::fs::write(&path, damaged).unwrap();
+        let journal = open(dir.path(), 1);
+        assert_eq!(journal.len(), 6);
+        assert_eq!(journal.read(4).unwrap(), Some(record(4, 20)));
+        let mut seen = 0;
+        let scanned = journal.scan(0, &mut |_, _| {
+            seen += 1;
+            std::ops::ControlFlow::Continue(())
+        });
+        assert_eq!(seen, 3);
+        for error in [journal.read(3).unwrap_err(), scanned.unwrap_err()] {
+            let JournalError::Corrupt {
+                place, position, ..
+            } = error
+            else {
+                panic!("byte {at}: {error}")
+            };
+            assert_eq!(place, path.display().to_string());
+            assert_eq!(position, SEGMENT_HEADER_BYTES);
+        }
+    }
+    // Without its offsets the segment is walked at open.
+    std::fs::remove_file(path.with_extension("idx")).unwrap();
+    assert_eq!(refused(dir.path()).1, SEGMENT_HEADER_BYTES);
+}
+
+#[test]
+fn offsets_torn_garbled_missing_or_of_another_journal_are_made_again() {
+    let other = scratch();
+    six_segments(other.path());
+    let dir = scratch();
+    let mut journal = open(dir.path(), 7_000);
+    let records: Vec<_> = (0..400).map(|number| record(number, 20)).collect();
+    for batch in records.chunks(10) {
+        journal.append(batch).unwrap();
+    }
+    drop(journal);
+    let paths = segments(dir.path());
+    assert!(paths.len() > 2);
+    let offsets = paths[1].with_extension("idx");
+    let bytes = std::fs::read(&offsets).unwrap();
+    assert!(!paths[paths.len() - 1].with_extension("idx").exists());
+    let flips = (0..bytes.len()).map(|at| {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1 << (at % 8);
+        damaged
+    });
+    let cuts = (0..bytes.len()).map(|cut| bytes[..cut].to_vec());
+    let foreign = std::fs::read(segments(other.path())[1].with_extension("idx")).unwrap();
+    let neighbour = std::fs::read(paths[0].with_extension("idx")).unwrap();
+    let longer = [bytes.as_slice(), &[0]].concat();
+    for damaged in flips.chain(cuts).chain([foreign, neighbour, longer]) {
+        std::fs::write(&offsets, damaged).unwrap();
+        let journal = open(dir.path(), 7_000);
+        assert_eq!(journal.len(), 400);
+        assert_eq!(journal.read(150).unwrap(), Some(record(150, 20)));
+        assert_eq!(std::fs::read(&offsets).unwrap(), bytes, "written again");
+    }
+    std::fs::remove_file(&offsets).unwrap();
+    assert_eq!(contents(&open(dir.path(), 7_000)), records);
+    assert_eq!(std::fs::read(&offsets).unwrap(), bytes);
+}
+
+#[test]
 fn missing_renamed_swapped_and_foreign_segments_are_refused() {
     let rename = |from: &Path, to: &Path| std::fs::rename(from, to).unwrap();
     let copy = |from: &Path, to: &Path| assert!(std::fs::copy(from, to).unwrap() > 0);
