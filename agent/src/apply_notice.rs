@@ -31,7 +31,10 @@ pub(crate) fn noticed(
     notice: &Noticed,
 ) -> Result<(), StoreError> {
     let next = notice.index.saturating_add(1);
+    let entry = Entry::from_bytes(&notice.entry.0);
+    let heard_at = entry.as_ref().ok().map(|entry| entry.at);
     edit_meta(view, |meta| {
+        meta.heard_at = meta.heard_at.max(heard_at);
         let cursor = if notice.membership {
             &mut meta.next_member
         } else {
@@ -42,8 +45,7 @@ pub(crate) fn noticed(
     if notice.problem.is_some() {
         return Ok(());
     }
-    let entry = Entry::from_bytes(&notice.entry.0)
-        .map_err(|_| StoreError("a journaled entry does not parse".to_owned()))?;
+    let entry = entry.map_err(|_| StoreError("a journaled entry does not parse".to_owned()))?;
     let step = |what: &str| Step {
         index: notice.index,
         what: what.to_owned(),
@@ -142,8 +144,12 @@ fn enrolled(
     certificate: &str,
 ) -> Result<(), StoreError> {
     let mut former = Vec::new();
+    let mut since = index;
     if let Some(old) = state::member(view, agency)? {
         former = old.former;
+        if old.active {
+            since = old.since;
+        }
         if old.keys.signing != keys.signing {
             former.push(old.keys.signing);
         }
@@ -153,7 +159,7 @@ fn enrolled(
         former,
         certificate: certificate.to_owned(),
         active: true,
-        joined: index,
+        since,
     };
     state::put(view, key::of(key::MEMBER, agency.as_str().as_bytes()), &row)
 }

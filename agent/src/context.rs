@@ -4,6 +4,7 @@ use crate::{
     config::Config,
     csr::TlsIdentity,
     home::{Home, HomeError, Identity},
+    trust::{Kept, Trust},
     vault::Vault,
 };
 use passerelle_audit::dsse;
@@ -14,10 +15,11 @@ use passerelle_model::{
     error::ErrorCode,
     ids::RequestId,
     statement::{Body, Envelope, PAYLOAD_TYPE, Statement, VERSION},
+    store::{Read, StoreError},
     time::Timestamp,
 };
 use passerelle_policies::LocalPdp;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::event::Stated;
 
@@ -33,6 +35,8 @@ pub struct Context {
     pub vault: Vault,
     /// When the certificate ends, if it can be read.
     pub certificate_ends: Option<Timestamp>,
+    /// Whom it believes, as of the members that it knows.
+    pub trust: Kept,
 }
 
 impl Context {
@@ -60,7 +64,16 @@ impl Context {
             policy,
             vault: Vault::new(home),
             certificate_ends: certificate.ok().and_then(|c| c.ends()),
+            trust: Kept::default(),
         })
+    }
+
+    /// Whom this agency believes, by the members in `view`.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn trust(&self, view: &dyn Read) -> Result<Arc<Trust>, StoreError> {
+        self.trust.load(&self.identity.anchors, view)
     }
 
     /// Makes and signs a statement of this agency.

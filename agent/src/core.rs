@@ -1,36 +1,35 @@
 //! The single writer: one thread owns the journal and the projection.
 //!
 //! In scope: group commit (drain the queue, run each job against the state that the jobs before
-//! it leave, one append, one commit, then the replies), rebuild of the projection, and stopping
-//! for good at the first failure of the journal.
-//! Out of scope: what a job decides.
+//! it leave, one append, one commit, then the replies), and stopping for good at the first failure
+//! of the journal.
+//! Out of scope: what a job decides; how it is stored ([`crate::store`]).
 //!
-//! A crash between append and commit leaves the projection behind; the next start applies the
-//! rest. A reply is sent only after the append: what was acknowledged is durable.
+//! A reply is sent only after the append: what was acknowledged is durable.
 
 use crate::{
-    apply::apply,
     event::{Event, Transaction},
-    state::SCHEMA_VERSION,
+    interest::{Interest, Interests},
+    store::Store,
 };
+use futures_util::future::BoxFuture;
 use passerelle_journal::{
-    Journal, JournalError, JournalReader, JournalRecord, Options, Projection, SegmentJournal,
+    JournalError, Projection,
+    files::{Disk, OsDisk},
 };
 use passerelle_model::{
     error::ErrorCode,
     ids::AgencyId,
-    store::{Overlay, Read, StoreError},
+    store::{Read, StoreError},
     time::Timestamp,
 };
-use std::{ops::ControlFlow, path::Path, sync::Arc, thread::JoinHandle};
+use std::{path::Path, sync::Arc, thread::JoinHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Jobs that may wait; more wait at the door.
 const QUEUE: usize = 256;
 /// Most jobs in one batch.
 const MAX_BATCH: usize = 256;
-/// Records applied in one commit at a rebuild.
-const REBUILD_BATCH: usize = 64;
 
 /// Why the core can't start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +43,9 @@ pub enum CoreError {
     /// The journal has a record that this version can't read.
     #[error("the record at index `{0}` of the journal is not in the form of this version")]
     Record(u64),
+    /// It failed before.
+    #[error("the journal failed before; nothing more is written")]
+    Stopped,
     /// The writer's thread can't be started.
     #[error("the writer can't be started: {0}")]
     Thread(std::io::Error),
@@ -101,6 +103,7 @@ where
 pub struct Core {
     jobs: mpsc::Sender<Box<dyn Job>>,
     projection: Arc<Projection>,
+    interests: Interests,
     version: watch::Receiver<u64>,
     failed: watch::Receiver<bool>,
 }
@@ -123,23 +126,27 @@ impl Core {
     /// # Errors
     /// The storage; another process that has it open.
     pub fn start(dir: &Path, me: AgencyId) -> Result<(Self, Writer), CoreError> {
-        let journal = SegmentJournal::open(&dir.join("journal"), Options::default())?;
-        let reader = journal.reader();
-        let projection = Projection::open(&dir.join("projection"), SCHEMA_VERSION, reader.len())?;
-        if catch_up(&projection, reader.as_ref(), &me).is_err() {
-            // Any doubt: from nothing. A failure then is final.
-            tracing::warn!("the projection is rebuilt from the journal");
-            projection.clear()?;
-            catch_up(&projection, reader.as_ref(), &me)?;
-        }
-        let projection = Arc::new(projection);
+        Self::start_on(dir, me, Arc::new(OsDisk))
+    }
+
+    /// As [`Core::start`], with the journal written through `disk`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_on(
+        dir: &Path,
+        me: AgencyId,
+        disk: Arc<dyn Disk>,
+    ) -> Result<(Self, Writer), CoreError> {
+        let store = Store::open_on(dir, me, disk)?;
+        let projection = store.projection();
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (version_tx, version) = watch::channel(0);
         let (failed_tx, failed) = watch::channel(false);
+        let interests = Interests::default();
         let owner = Owner {
-            journal,
-            projection: Arc::clone(&projection),
-            me,
+            store,
+            interests: interests.clone(),
             version: version_tx,
             failed: failed_tx,
         };
@@ -150,6 +157,7 @@ impl Core {
         let core = Self {
             jobs,
             projection,
+            interests,
             version,
             failed,
         };
@@ -166,6 +174,20 @@ impl Core {
         at: Timestamp,
         work: impl FnOnce(&dyn Read) -> Outcome<T> + Send + 'static,
     ) -> Result<T, ErrorCode> {
+        self.begin(at, work).await?.await
+    }
+
+    /// As [`Core::write`], but returns once `work` has its place in the order: what is returned
+    /// resolves when its events are durable. Whoever begins several has them made durable in one
+    /// write.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Storage`] if the journal failed before.
+    pub async fn begin<T: Send + 'static>(
+        &self,
+        at: Timestamp,
+        work: impl FnOnce(&dyn Read) -> Outcome<T> + Send + 'static,
+    ) -> Result<BoxFuture<'static, Result<T, ErrorCode>>, ErrorCode> {
         let (reply, result) = oneshot::channel();
         let job = Work {
             at,
@@ -175,7 +197,14 @@ impl Core {
         };
         let sent = self.jobs.send(Box::new(job)).await;
         sent.map_err(|_| ErrorCode::Storage)?;
-        result.await.map_err(|_| ErrorCode::Storage)?
+        Ok(Box::pin(async {
+            result.await.map_err(|_| ErrorCode::Storage)?
+        }))
+    }
+
+    /// Tells when one of these rows was written.
+    pub fn interest(&self, rows: impl IntoIterator<Item = Vec<u8>>) -> Interest {
+        self.interests.add(rows)
     }
 
     /// The projection, for reading.
@@ -200,9 +229,8 @@ impl Core {
 }
 
 struct Owner {
-    journal: SegmentJournal,
-    projection: Arc<Projection>,
-    me: AgencyId,
+    store: Store,
+    interests: Interests,
     version: watch::Sender<u64>,
     failed: watch::Sender<bool>,
 }
@@ -233,62 +261,19 @@ impl Owner {
         }
     }
 
-    fn carry_out(&mut self, batch: &mut [Box<dyn Job>]) -> Result<(), CoreError> {
-        let mut overlay = Overlay::new(self.projection.as_ref());
-        let mut records: Vec<JournalRecord> = Vec::new();
-        for job in batch {
-            let Some(transaction) = job.run(&overlay) else {
-                continue;
-            };
-            apply(&mut overlay, &self.me, &transaction)?;
-            let record = transaction.to_record();
-            records.push(record.map_err(|_| CoreError::Record(self.journal.len()))?);
+    fn carry_out(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), CoreError> {
+        let mut batch = self.store.batch();
+        for job in jobs {
+            if let Some(transaction) = job.run(batch.state()) {
+                batch.add(&transaction)?;
+            }
         }
-        if records.is_empty() {
-            return Ok(());
-        }
-        let writes = overlay.into_writes();
-        self.journal.append(&records)?;
-        let len = self.journal.len();
-        if let Err(error) = self.projection.commit(writes, len) {
-            tracing::warn!(%error, "the projection is rebuilt from the journal");
-            self.projection.clear()?;
-            catch_up(&self.projection, self.journal.reader().as_ref(), &self.me)?;
+        let finished = batch.finish();
+        let touched = self.interests.in_any_of(finished.rows());
+        self.store.commit(finished)?;
+        for interested in touched {
+            interested.notify_one();
         }
         Ok(())
     }
-}
-
-/// Applies the records that the projection does not have yet.
-fn catch_up(
-    projection: &Projection,
-    journal: &dyn JournalReader,
-    me: &AgencyId,
-) -> Result<(), CoreError> {
-    while projection.watermark() < journal.len() {
-        let from = projection.watermark();
-        let mut transactions = Vec::new();
-        let mut unreadable = None;
-        journal.scan(from, &mut |index, record| {
-            match Transaction::from_record(&record) {
-                Ok(transaction) => transactions.push(transaction),
-                Err(_) => unreadable = Some(index),
-            }
-            if unreadable.is_some() || transactions.len() >= REBUILD_BATCH {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        })?;
-        if let Some(index) = unreadable {
-            return Err(CoreError::Record(index));
-        }
-        let mut overlay = Overlay::new(projection);
-        for transaction in &transactions {
-            apply(&mut overlay, me, transaction)?;
-        }
-        let applied = transactions.len() as u64;
-        projection.commit(overlay.into_writes(), from.saturating_add(applied))?;
-    }
-    Ok(())
 }

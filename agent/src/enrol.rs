@@ -16,7 +16,7 @@ use crate::{
     tls_client::{BrokerConnector, ConnectError, EnrolmentConnector, root_has_fingerprint},
 };
 use passerelle_audit::note::VerifierKey;
-use passerelle_model::{bytes::PublicKey, error::ErrorCode, ids::AgencyId};
+use passerelle_model::{bytes::PublicKey, error::ErrorCode, ids::AgencyId, panel::Panel};
 use passerelle_proto::{
     invitation::Invitation,
     v1::{EnrolRequest, EnrolResponse, enrolment_client::EnrolmentClient},
@@ -225,6 +225,7 @@ fn check(response: &EnrolResponse, invitation: &Invitation) -> Result<Membership
         checkpoint_key: response.checkpoint_key.clone(),
         permit_key: public(&response.permit_key, "the permit key")?,
         oprf_key: public(&response.oprf_key, "the key of the oblivious function")?,
+        panel: Panel::try_from(response.witness_panel).map_err(|_| wrong("the witness panel"))?,
         joined: response.index,
     })
 }

@@ -11,6 +11,7 @@ use crate::facts::csv_import::ImportedPerson;
 use passerelle_audit::witness::WitnessState;
 use passerelle_journal::JournalRecord;
 use passerelle_model::{
+    binary,
     bytes::{Bytes, Digest, Handle, Signature},
     commitment::Opening,
     error::ErrorCode,
@@ -256,7 +257,7 @@ struct Head {
     events: Vec<String>,
 }
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 impl Transaction {
     /// The journal's form.
@@ -272,7 +273,7 @@ impl Transaction {
         };
         Ok(JournalRecord {
             entry: serde_json::to_vec(&head).map_err(|_| NotAnEvent)?,
-            sidecar: serde_json::to_vec(&self.events).map_err(|_| NotAnEvent)?,
+            sidecar: binary::to_vec(&self.events).map_err(|_| NotAnEvent)?,
         })
     }
 
@@ -285,7 +286,7 @@ impl Transaction {
         if head.version != VERSION {
             return Err(NotAnEvent);
         }
-        let events = serde_json::from_slice(&record.sidecar).map_err(|_| NotAnEvent)?;
+        let events = binary::from_slice(&record.sidecar).map_err(|_| NotAnEvent)?;
         Ok(Self {
             at: head.at,
             events,

@@ -27,6 +27,7 @@ use passerelle_model::{
     pdp::Obligation,
     permit::Permit,
     request::Status,
+    seeded::{Bug, seeded},
     statement::{Answer, Body, Item, PAYLOAD_ANSWER, Reliance, Renewal},
     store::{Read, StoreError},
     time::Timestamp,
@@ -220,7 +221,8 @@ fn proceed(
             again: waits.is_some(),
         }]);
     };
-    let delay = if approved {
+    let at_once = seeded(Bug::AnswerAtOnceWithoutRecord) && records.is_empty();
+    let delay = if approved || at_once {
         0
     } else {
         context.config.answer_delay_ms
@@ -322,7 +324,14 @@ fn answer(
 }
 
 /// The padded size of the answer, from the permit alone: what was found must not show in it.
-fn answer_size(permit: &Permit) -> usize {
+fn answer_size(permit: &Permit, content: usize) -> usize {
+    if seeded(Bug::SizeByContent) {
+        return if content > 450 {
+            seal::LONG_ANSWER
+        } else {
+            seal::SHORT_ANSWER
+        };
+    }
     let is_long = permit.items.iter().any(|i| i.level == Level::Detail) || permit.items.len() > 3;
     if is_long {
         seal::LONG_ANSWER
@@ -349,7 +358,7 @@ fn seal_answer(checked: &CheckedPermit, ruling: &Ruling) -> Result<(Opening, Vec
         &checked.digest().0,
         permit.request.as_str().as_bytes(),
         &content,
-        answer_size(permit),
+        answer_size(permit, content.len()),
     )
     .map_err(|error| match error {
         seal::SealError::TooLarge => ErrorCode::TooLarge,

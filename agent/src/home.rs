@@ -23,6 +23,7 @@ use passerelle_journal::durable_file::{write_atomically, write_new};
 use passerelle_model::{
     bytes::PublicKey,
     ids::{AgencyId, FederationId, witness_name},
+    panel::Panel,
     vocabulary::Sector,
 };
 use serde::{Deserialize, Serialize};
@@ -102,6 +103,8 @@ pub struct Membership {
     pub permit_key: PublicKey,
     /// The key of the oblivious function.
     pub oprf_key: PublicKey,
+    /// How many members witness for all: fixed for good when the federation was founded.
+    pub panel: Panel,
     /// Index of the entry by which it joined.
     pub joined: u64,
 }
@@ -323,6 +326,7 @@ impl Home {
             agency: membership.agency.clone(),
             log,
             permit: membership.permit_key,
+            panel: membership.panel,
             own_witness: own_witness.ok_or_else(|| wrong("unusable witness key".to_owned()))?,
         };
         Ok(Identity {

@@ -13,32 +13,55 @@ use crate::{
     trust::Trust,
     verify::{Checked, CheckedNotice, check_notice, check_said},
 };
+use futures_util::future::{BoxFuture, ready};
 use passerelle_model::{
     entry::EntryBody, error::ErrorCode, statement::Body, store::Read, time::Timestamp,
 };
 use passerelle_proto::v1;
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
-/// Takes in one notice. One that was journaled before is ignored.
+/// One that is to be durable.
+pub type Pending = BoxFuture<'static, Result<(), ErrorCode>>;
+
+/// Set once a notice of a stream was refused: those after it must not be taken in, or the cursor
+/// would pass over it.
+pub type Broken = Arc<AtomicBool>;
+
+/// Takes in one notice, after those before it. One that was journaled before is ignored. What is
+/// returned resolves when it is durable.
 ///
 /// # Errors
 /// The broker misbehaved, too few witnesses are up, or the store fails. Nothing is journaled: the
 /// stream is given up, and the notice will be sent again.
-pub async fn on_notice(node: &Node, wire: v1::Notice) -> Result<(), ErrorCode> {
+pub async fn on_notice(
+    node: &Node,
+    wire: v1::Notice,
+    broken: &Broken,
+) -> Result<Pending, ErrorCode> {
     let context = Arc::clone(&node.context);
+    let broken = Arc::clone(broken);
     let now = node.clock.now();
-    node.core
-        .write(now, move |view| {
-            Ok((take_in(&context, view, wire, now)?, ()))
-        })
-        .await
+    let begun = node.core.begin(now, move |view| {
+        if broken.load(Ordering::Relaxed) {
+            return Err(ErrorCode::Unavailable);
+        }
+        let events = take_in(&context, view, wire, now);
+        Ok((
+            events.inspect_err(|_| broken.store(true, Ordering::Relaxed))?,
+            (),
+        ))
+    });
+    Ok(Box::pin(begun.await?))
 }
 
 /// What a notice comes to: the events of one transaction, none if it was journaled before.
 ///
 /// # Errors
 /// As [`on_notice`].
-pub(crate) fn take_in(
+pub fn take_in(
     context: &Context,
     view: &dyn Read,
     wire: v1::Notice,
@@ -53,7 +76,7 @@ pub(crate) fn take_in(
     if wire.index < cursor {
         return Ok(Vec::new());
     }
-    let trust = Trust::load(&context.identity.anchors, view).map_err(storage)?;
+    let trust = context.trust(view).map_err(storage)?;
     let index = wire.index;
     let checked = check_notice(wire, &trust).inspect_err(|code| {
         tracing::warn!(index, %code, "notice refused");
@@ -113,42 +136,78 @@ fn follow(
     Ok(Offer::default())
 }
 
-/// Takes in what the broker said of the statement at place `seq` of the outbox. Returns whether
-/// it is settled; if not, it has to be sent again later.
-///
-/// # Errors
-/// The store.
-pub async fn on_reply(node: &Node, reply: v1::Reply) -> Result<bool, ErrorCode> {
-    let v1::Reply {
-        call: seq,
-        code,
-        index,
-        logged,
-    } = reply;
-    let index = logged.then_some(index);
-    let code = match code.as_str() {
+/// What the broker said of a statement of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// It has to be sent again later.
+    Later,
+    /// It is in the log, or refused for good.
+    Settled {
+        /// Place in the outbox.
+        seq: u64,
+        /// Why it was refused, if it was.
+        code: Option<ErrorCode>,
+        /// Index of its entry.
+        index: Option<u64>,
+    },
+}
+
+/// Reads what the broker said of the statement at place `call` of the outbox.
+pub fn settlement(reply: &v1::Reply) -> Settlement {
+    let seq = reply.call;
+    let code = match reply.code.as_str() {
         "" => None,
         // A code of a later version: refused all the same.
         code => Some(code.parse().unwrap_or(ErrorCode::Malformed)),
     };
     let code = match code {
         // Sent again after a crash or a cut: it was accepted the first time.
-        Some(ErrorCode::Replayed) if logged => None,
-        Some(code) if is_passing(code) => return Ok(false),
+        Some(ErrorCode::Replayed) if reply.logged => None,
+        Some(code) if is_passing(code) => return Settlement::Later,
         code => code,
+    };
+    Settlement::Settled {
+        seq,
+        code,
+        index: reply.logged.then_some(reply.index),
+    }
+}
+
+/// Journals what became of a statement. What is returned resolves when it is durable.
+///
+/// # Errors
+/// The store.
+pub async fn on_settlement(node: &Node, settlement: Settlement) -> Result<Pending, ErrorCode> {
+    if settlement == Settlement::Later {
+        return Ok(Box::pin(ready(Ok(()))));
+    }
+    let context = Arc::clone(&node.context);
+    let now = node.clock.now();
+    let begun = node.core.begin(now, move |view| {
+        Ok((settle(&context, view, settlement, now)?, ()))
+    });
+    Ok(Box::pin(begun.await?))
+}
+
+/// What a settlement leads to.
+///
+/// # Errors
+/// The store.
+pub fn settle(
+    context: &Context,
+    view: &dyn Read,
+    settlement: Settlement,
+    now: Timestamp,
+) -> Result<Vec<Event>, ErrorCode> {
+    let Settlement::Settled { seq, code, index } = settlement else {
+        return Ok(Vec::new());
     };
     if let Some(code) = code {
         tracing::warn!(seq, %code, "the broker refused a statement");
     }
-    let context = Arc::clone(&node.context);
-    let now = node.clock.now();
-    node.core
-        .write(now, move |view| {
-            let mut events = vec![Event::Settled { seq, code, index }];
-            events.extend(after_reply(&context, view, seq, code, now)?);
-            Ok((events, true))
-        })
-        .await
+    let mut events = vec![Event::Settled { seq, code, index }];
+    events.extend(after_reply(context, view, seq, code, now)?);
+    Ok(events)
 }
 
 /// Whether the same statement may be accepted later.
@@ -178,6 +237,6 @@ pub(crate) fn after_reply(
     let Some(Body::Answer(answer)) = statement.map(|s| s.body) else {
         return Ok(Vec::new());
     };
-    let trust = Trust::load(&context.identity.anchors, view).map_err(storage)?;
+    let trust = context.trust(view).map_err(storage)?;
     review::after_refusal(context, view, &trust, &answer, code, now)
 }

@@ -9,7 +9,7 @@ use crate::{
     holder::storage,
     link::{Evaluator, Link},
     person::Person,
-    state,
+    state::{self, key},
     trust::Trust,
 };
 use passerelle_model::{
@@ -55,8 +55,8 @@ impl Node {
     ///
     /// # Errors
     /// [`ErrorCode::Storage`].
-    pub fn trust(&self) -> Result<Trust, ErrorCode> {
-        Trust::load(&self.context.identity.anchors, self.core.view()).map_err(storage)
+    pub fn trust(&self) -> Result<Arc<Trust>, ErrorCode> {
+        self.context.trust(self.core.view()).map_err(storage)
     }
 
     /// Journals a statement and waits a while for what becomes of it.
@@ -81,7 +81,7 @@ impl Node {
     /// As [`Node::submit`].
     pub async fn settled(&self, statement: &Digest) -> Result<Settled, ErrorCode> {
         let replied = self
-            .wait_for(SETTLE_TIMEOUT, |node| {
+            .wait_for(SETTLE_TIMEOUT, key::of(key::SENT, &statement.0), |node| {
                 let sent = state::sent(node.core.view(), statement).map_err(storage)?;
                 match sent {
                     Some(sent) => sent.code.map_or(Ok(Some(Some(sent.index))), Err),
@@ -93,7 +93,7 @@ impl Node {
         let Some(Some(index)) = replied else {
             return Ok(Settled::Queued);
         };
-        self.wait_for(NOTICE_TIMEOUT, |node| {
+        self.wait_for(NOTICE_TIMEOUT, key::META.to_vec(), |node| {
             let seen = state::meta(node.core.view()).map_err(storage)?.next_notice;
             Ok(index.is_none_or(|index| seen > index).then_some(()))
         })
@@ -101,27 +101,28 @@ impl Node {
         Ok(Settled::Logged(index))
     }
 
-    /// Looks again after each change of the state until `look` has something, at most for
-    /// `patience`.
+    /// Looks again whenever `row` was written until `look` has something, at most for `patience`.
     ///
     /// # Errors
     /// Those of `look`; [`ErrorCode::Storage`] if the writer has stopped.
     pub async fn wait_for<T>(
         &self,
         patience: Duration,
+        row: Vec<u8>,
         look: impl Fn(&Self) -> Result<Option<T>, ErrorCode>,
     ) -> Result<Option<T>, ErrorCode> {
-        let mut version = self.core.version();
+        let row = self.core.interest([row]);
+        let mut failed = self.core.failed();
         let mut link = self.link.changes();
         let deadline = tokio::time::Instant::now() + patience;
         loop {
-            version.mark_unchanged();
             link.mark_unchanged();
             if let Some(found) = look(self)? {
                 return Ok(Some(found));
             }
             tokio::select! {
-                changed = version.changed() => changed.map_err(|_| ErrorCode::Storage)?,
+                () = row.changed() => {}
+                _ = failed.wait_for(|failed| *failed) => return Err(ErrorCode::Storage),
                 changed = link.changed() => changed.map_err(|_| ErrorCode::Unavailable)?,
                 () = tokio::time::sleep_until(deadline) => return Ok(None),
             }

@@ -104,7 +104,7 @@ impl Home {
 mod tests {
     use super::*;
     use crate::{home::Keys, seal::SealingKeys};
-    use passerelle_model::{bytes::PublicKey, vocabulary::Sector};
+    use passerelle_model::{bytes::PublicKey, panel::Panel, vocabulary::Sector};
 
     fn membership(agency: &str, joined: u64) -> Membership {
         Membership {
@@ -114,6 +114,7 @@ mod tests {
             checkpoint_key: "log".to_owned(),
             permit_key: PublicKey([1; 32]),
             oprf_key: PublicKey([2; 32]),
+            panel: Panel::default(),
             joined,
         }
     }

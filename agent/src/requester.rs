@@ -22,6 +22,7 @@ use passerelle_model::{
     error::ErrorCode,
     ids::{AgencyId, CaseId, RequestId},
     request::Status,
+    seeded::{Bug, seeded},
     statement::{
         Answer, Body, Item, PAYLOAD_ANSWER, PAYLOAD_CONTEXT, Receipt, ReceiptKind, Reliance,
         Request, Verified,
@@ -72,10 +73,25 @@ pub fn ask(
     question: Question,
     now: Timestamp,
 ) -> Result<(RequestId, Stated), ErrorCode> {
+    let request = RequestId::from_random(entropy::random()?);
+    let stated = ask_as(context, trust, &request, question, now)?;
+    Ok((request, stated))
+}
+
+/// As [`ask`], under an id that the caller has drawn and that nobody has used.
+///
+/// # Errors
+/// As there.
+pub fn ask_as(
+    context: &Context,
+    trust: &Trust,
+    request: &RequestId,
+    question: Question,
+    now: Timestamp,
+) -> Result<Stated, ErrorCode> {
     let holder = trust
         .active(&question.holder)
         .ok_or(ErrorCode::UnknownAgency)?;
-    let request = RequestId::from_random(entropy::random()?);
     let reply = ReplyKey::generate().map_err(|_| ErrorCode::Internal)?;
     let subject = match question.subject {
         Some(handle) => Some(entropy::opening(Field::Subject, &handle.0)?),
@@ -130,8 +146,8 @@ pub fn ask(
         reply_key: Bytes(reply.to_bytes().to_vec()),
         openings: subject.into_iter().chain([worker, justification]).collect(),
     };
-    context.vault.keep(&request, &secrets)?;
-    Ok((request, stated))
+    context.vault.keep(request, &secrets)?;
+    Ok(stated)
 }
 
 /// What follows from a verified answer to a request of ours. The notice is journaled before
@@ -339,7 +355,9 @@ pub fn erase(
     if row.status.is_open() && row.stopped.is_none() {
         return Err(ErrorCode::WrongState);
     }
-    context.vault.destroy(request)?;
+    if !seeded(Bug::EraseKeepsKey) {
+        context.vault.destroy(request)?;
+    }
     let mut events = vec![Event::Erased {
         request: request.clone(),
     }];

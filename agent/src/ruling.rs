@@ -17,6 +17,7 @@ use crate::{
 use passerelle_model::{
     error::ErrorCode,
     records::Agency,
+    seeded::{Bug, seeded},
     statement::Item,
     store::Read,
     time::Timestamp,
@@ -156,6 +157,12 @@ fn rule_weight(
         sensitivity: weight.sensitivity,
     };
     let permit = checked.permit();
+    if seeded(Bug::LocalPolicyIgnored) {
+        return local::LocalRuling {
+            verdict: local::Verdict::Release,
+            rules: Vec::new(),
+        };
+    }
     context.policy.rule(&LocalMatter {
         requester,
         purpose: permit.purpose,

@@ -1,7 +1,7 @@
 //! The one stream to the broker, which this agent opens.
 //!
-//! In scope: attaching, reconnecting with backoff, sending the outbox in order, deadlines,
-//! frames to those who handle them. Out of scope: what they mean ([`crate::inbound`],
+//! In scope: attaching, reconnecting with backoff, timers, frames to those who handle them. Out of
+//! scope: what is sent when ([`crate::exchange`]), what frames mean ([`crate::inbound`],
 //! [`crate::witness`]).
 //!
 //! Nothing is lost with the stream: what is to be sent stays in the outbox until the broker has
@@ -9,25 +9,22 @@
 
 use crate::{
     entropy,
-    event::Event,
+    exchange::{self, Asked, DEADLINE, Exchange, Moment},
     holder::storage,
-    inbound,
+    inbound::{self, Settlement},
     link::{Evaluation, LinkOwner},
     node::Node,
     state,
     tls_client::ConnectError,
-    vault::VaultError,
     witness,
 };
-use passerelle_model::{commitment::Field, error::ErrorCode, ids::RequestId};
+use futures_util::{StreamExt as _, TryFutureExt as _, future::BoxFuture, stream::FuturesOrdered};
+use passerelle_model::error::ErrorCode;
 use passerelle_proto::{
-    MAX_MESSAGE_BYTES, PROTOCOL, convert,
+    MAX_MESSAGE_BYTES, convert,
     v1::{self, agent_frame, broker_frame, exchange_client::ExchangeClient},
 };
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until, timeout},
@@ -37,16 +34,10 @@ use tonic::Streaming;
 
 /// Frames that may wait to be sent.
 const FRAMES: usize = 64;
+/// Frames of the broker that may be on their way into the journal: they share durable writes.
+const UNDER_WAY: usize = 256;
 /// Places among them that statements leave to cosignatures and evaluations.
 const RESERVED: usize = 16;
-/// When to look again for a place.
-const CONGESTED: Duration = Duration::from_millis(10);
-/// Statements that may be under way.
-const WINDOW: usize = 64;
-/// How long attaching, one frame and one reply may take.
-const DEADLINE: Duration = Duration::from_secs(30);
-/// How long to wait before a statement is sent again that met a passing refusal.
-const RETRY: Duration = Duration::from_secs(1);
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 /// How long a stream must have been up for the next pause to be short again: a broker that takes
@@ -116,21 +107,17 @@ async fn attach(
 ) -> Result<(), ErrorCode> {
     let meta = state::meta(node.core.view()).map_err(storage)?;
     let (frames, queue) = mpsc::channel(FRAMES);
-    let hello = agent_frame::Frame::Hello(v1::Hello {
-        protocol: PROTOCOL,
-        next_notice: meta.next_notice,
-        next_member: meta.next_member,
-        witness_size: meta.witness.size,
-    });
     let mut stream = Stream {
         node,
         frames,
-        in_flight: BTreeMap::new(),
+        started: Instant::now(),
+        exchange: Exchange::default(),
+        under_way: FuturesOrdered::new(),
+        broken: inbound::Broken::default(),
         evaluating: HashMap::new(),
         next_call: 0,
-        paused_until: None,
     };
-    stream.send(hello).await?;
+    stream.send(exchange::hello(&meta)).await?;
     let mut client = ExchangeClient::new(node.channel.clone())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -138,10 +125,7 @@ async fn attach(
     let attached = attached.map_err(|_| ErrorCode::Unavailable)?;
     let mut inbound = attached.map_err(|s| remote_code(&s))?.into_inner();
     let first = timeout(DEADLINE, next_frame(&mut inbound)).await;
-    match first.map_err(|_| ErrorCode::Unavailable)?? {
-        Some(broker_frame::Frame::Welcome(welcome)) if welcome.protocol == PROTOCOL => {}
-        _ => return Err(ErrorCode::Malformed),
-    }
+    exchange::welcome(first.map_err(|_| ErrorCode::Unavailable)??.as_ref())?;
     tracing::info!(
         next_notice = meta.next_notice,
         next_member = meta.next_member,
@@ -252,19 +236,36 @@ fn alert_code(error: &std::io::Error) -> Option<ErrorCode> {
 struct Stream<'a> {
     node: &'a Node,
     frames: mpsc::Sender<v1::AgentFrame>,
-    /// Statements that were sent, by place in the outbox, with the time by which a reply is due.
-    in_flight: BTreeMap<u64, Instant>,
+    /// The steady clock counts from here.
+    started: Instant,
+    exchange: Exchange,
+    /// What the frames so far asked for, in their order, until it is durable.
+    under_way: FuturesOrdered<BoxFuture<'static, Result<Done, ErrorCode>>>,
+    broken: inbound::Broken,
     evaluating: HashMap<u64, oneshot::Sender<Result<v1::Evaluated, ErrorCode>>>,
     next_call: u64,
-    paused_until: Option<Instant>,
+}
+
+/// What became durable.
+enum Done {
+    TakenIn,
+    Settled(u64, Settlement),
+    Weighed(agent_frame::Frame),
 }
 
 impl Stream<'_> {
-    async fn send(&self, frame: agent_frame::Frame) -> Result<(), ErrorCode> {
+    async fn send(&mut self, frame: agent_frame::Frame) -> Result<(), ErrorCode> {
         let frame = v1::AgentFrame { frame: Some(frame) };
         let sent = timeout(DEADLINE, self.frames.send(frame)).await;
         let sent = sent.map_err(|_| ErrorCode::Unavailable)?;
         sent.map_err(|_| ErrorCode::Unavailable)
+    }
+
+    fn now(&self) -> Moment {
+        Moment {
+            wall: self.node.clock.now(),
+            steady: self.started.elapsed(),
+        }
     }
 
     async fn pump(
@@ -275,12 +276,13 @@ impl Stream<'_> {
         let mut version = self.node.core.version();
         loop {
             version.mark_unchanged();
-            let wake = self.send_outbox().await?;
-            let due = self.in_flight.values().min().copied();
+            let wake = self.send_outbox().await?.map(|at| self.started + at);
+            let due = self.exchange.reply_due().map(|at| self.started + at);
             tokio::select! {
-                frame = next_frame(inbound) => match frame? {
+                Some(done) = self.under_way.next() => self.on_done(done?).await?,
+                frame = next_frame(inbound), if self.under_way.len() < UNDER_WAY => match frame? {
                     Some(frame) => self.on_frame(frame).await?,
-                    None => return Ok(()),
+                    None => return self.finish().await,
                 },
                 changed = version.changed() => changed.map_err(|_| ErrorCode::Storage)?,
                 Some(job) = evaluations.recv() => self.on_evaluation(job).await?,
@@ -290,90 +292,56 @@ impl Stream<'_> {
         }
     }
 
-    /// Sends what is due and not under way, in order. Returns when to look again.
-    async fn send_outbox(&mut self) -> Result<Option<Instant>, ErrorCode> {
-        if self
-            .paused_until
-            .is_some_and(|until| Instant::now() < until)
-        {
-            return Ok(self.paused_until);
+    /// The broker has closed the stream: what it said until then still counts.
+    async fn finish(&mut self) -> Result<(), ErrorCode> {
+        while let Some(done) = self.under_way.next().await {
+            done?;
         }
-        self.paused_until = None;
-        let limit = WINDOW.saturating_add(self.in_flight.len());
-        let waiting = state::outbox(self.node.core.view(), None, limit).map_err(storage)?;
-        let now = self.node.clock.now();
-        let mut wake: Option<Instant> = None;
-        for (seq, stated) in waiting {
-            if self.in_flight.contains_key(&seq) {
-                continue;
-            }
-            if stated.not_before > now {
-                let ms = stated.not_before.0.saturating_sub(now.0);
-                let at = Instant::now() + Duration::from_millis(ms);
-                wake = Some(wake.map_or(at, |w| w.min(at)));
-                continue;
-            }
-            if self.in_flight.len() >= WINDOW {
-                break;
-            }
-            if self.frames.capacity() <= RESERVED {
-                // To wait here for the broker to read, while it waits for us to read, would be
-                // for ever.
-                return Ok(Some(Instant::now() + CONGESTED));
-            }
-            let mut openings = stated.openings;
-            if let Some(request) = &stated.vault {
-                let secrets = match self.node.context.vault.open(request) {
-                    Ok(secrets) => secrets,
-                    Err(VaultError::Damaged) => {
-                        self.give_up(seq, request).await?;
-                        continue;
-                    }
-                    Err(error) => return Err(error.into()),
-                };
-                let kept = secrets.map(|s| s.openings).unwrap_or_default();
-                // The broker may know whom it is about; who asks and why is not for it.
-                openings.extend(kept.into_iter().filter(|o| o.field == Field::Subject));
-            }
-            let submit = agent_frame::Frame::Submit(v1::Submit {
-                call: seq,
-                envelope: Some(stated.envelope.into()),
-                openings: convert::openings_to_wire(openings),
-                payloads: convert::payloads_to_wire(stated.payloads),
-            });
-            self.send(submit).await?;
-            self.in_flight.insert(seq, Instant::now() + DEADLINE);
-        }
-        Ok(wake)
+        Ok(())
     }
 
-    /// A statement whose openings are lost is settled here: it can never be sent.
-    async fn give_up(&self, seq: u64, request: &RequestId) -> Result<(), ErrorCode> {
-        tracing::error!(%request, "the secrets of the request are damaged; it is given up");
-        let events = vec![Event::Settled {
-            seq,
-            code: Some(ErrorCode::Storage),
-            index: None,
-        }];
-        let now = self.node.clock.now();
-        self.node.core.write(now, move |_| Ok((events, ()))).await
+    async fn on_done(&mut self, done: Done) -> Result<(), ErrorCode> {
+        match done {
+            Done::TakenIn => {}
+            Done::Settled(call, settlement) => {
+                let now = self.now();
+                self.exchange.settled(call, settlement, now);
+            }
+            Done::Weighed(frame) => self.send(frame).await?,
+        }
+        Ok(())
+    }
+
+    /// Sends what is due and not under way, in order. Returns when to look again.
+    async fn send_outbox(&mut self) -> Result<Option<Duration>, ErrorCode> {
+        let room = self.frames.capacity().saturating_sub(RESERVED);
+        let now = self.now();
+        let (view, vault) = (self.node.core.view(), &self.node.context.vault);
+        let out = self.exchange.outgoing(view, vault, now, room)?;
+        for frame in out.frames {
+            self.send(frame).await?;
+        }
+        for (seq, request) in out.lost {
+            let events = vec![exchange::given_up(seq, &request)];
+            let written = self.node.core.write(now.wall, move |_| Ok((events, ())));
+            written.await?;
+        }
+        Ok(out.wake)
     }
 
     async fn on_frame(&mut self, frame: broker_frame::Frame) -> Result<(), ErrorCode> {
-        match frame {
-            broker_frame::Frame::Welcome(_) => Err(ErrorCode::Malformed),
-            broker_frame::Frame::Reply(reply) => {
-                let seq = reply.call;
-                if !self.in_flight.contains_key(&seq) {
-                    return Err(ErrorCode::Malformed);
-                }
-                if !inbound::on_reply(self.node, reply).await? {
-                    self.paused_until = Some(Instant::now() + RETRY);
-                }
-                self.in_flight.remove(&seq);
+        let call = match &frame {
+            broker_frame::Frame::Reply(reply) => reply.call,
+            _ => 0,
+        };
+        match self.exchange.on_frame(frame)? {
+            Asked::Settle(settlement) => {
+                let settled = inbound::on_settlement(self.node, settlement).await?;
+                let done = settled.map_ok(move |()| Done::Settled(call, settlement));
+                self.under_way.push_back(Box::pin(done));
                 Ok(())
             }
-            broker_frame::Frame::Evaluated(evaluated) => {
+            Asked::Evaluated(evaluated) => {
                 if let Some(reply) = self.evaluating.remove(&evaluated.call) {
                     let result = match evaluated.code.as_str() {
                         "" => Ok(evaluated),
@@ -384,12 +352,19 @@ impl Stream<'_> {
                 }
                 Ok(())
             }
-            broker_frame::Frame::Notice(notice) => inbound::on_notice(self.node, notice).await,
-            broker_frame::Frame::WitnessRound(round) => {
+            Asked::TakeIn(notice) => {
+                let taken = inbound::on_notice(self.node, notice, &self.broken).await?;
+                let done = taken.map_ok(|()| Done::TakenIn);
+                self.under_way.push_back(Box::pin(done));
+                Ok(())
+            }
+            Asked::Weigh(round) => {
                 let node = self.node;
                 let clock = node.clock.as_ref();
                 let frame = witness::round(&node.context, &node.core, clock, round).await?;
-                self.send(frame).await
+                self.under_way
+                    .push_back(Box::pin(frame.map_ok(Done::Weighed)));
+                Ok(())
             }
         }
     }

@@ -216,7 +216,8 @@ async fn a_request_whose_secrets_are_damaged_is_given_up_and_holds_up_nothing() 
     let (_stop, stopped) = watch::channel(false);
     let session = tokio::spawn(session::run(node.clone(), owner, evaluations, stopped));
     let _stream = timeout(Duration::from_secs(20), attached.recv()).await;
-    let found = node.wait_for(Duration::from_secs(20), |node| {
+    let row = state::key::of(state::key::ASK, request.as_str().as_bytes());
+    let found = node.wait_for(Duration::from_secs(20), row, |node| {
         let row = state::ask(node.core.view(), &request).unwrap().unwrap();
         Ok((row.status == passerelle_model::request::Status::Stopped).then_some(row.stopped))
     });

@@ -9,6 +9,7 @@ use crate::{
 };
 use passerelle_audit::witness::WitnessState;
 use passerelle_model::{
+    binary,
     bytes::{Bytes, Commitment, Digest, Handle, PublicKey},
     error::ErrorCode,
     ids::{AgencyId, AgreementId, CaseId, ConsentId, RequestId},
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeSet;
 
 /// Version of the rows; another version on disk means rebuild.
-pub const SCHEMA_VERSION: u32 = 2;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// Most rows that a list shows.
 pub const MAX_ROWS: usize = 10_000;
@@ -36,6 +37,9 @@ pub struct Meta {
     pub next_notice: u64,
     /// The same for membership notices.
     pub next_member: u64,
+    /// When the newest entry was sequenced of which the broker gave notice, by the broker's clock.
+    #[serde(default)]
+    pub heard_at: Option<Timestamp>,
     /// What the witness accepted last.
     pub witness: WitnessState,
     /// The next place in the outbox.
@@ -63,8 +67,8 @@ pub struct MemberRow {
     pub certificate: String,
     /// Whether it is a member now.
     pub active: bool,
-    /// Index of the entry by which it joined last.
-    pub joined: u64,
+    /// Index of the entry since which it has been a member without a break.
+    pub since: u64,
 }
 
 /// What became of a statement.
@@ -301,7 +305,7 @@ pub(crate) fn load<T: DeserializeOwned>(
     let Some(bytes) = view.get(key)? else {
         return Ok(None);
     };
-    let row = serde_json::from_slice(&bytes);
+    let row = binary::from_slice(&bytes);
     // The parser's message may quote the row.
     row.map(Some)
         .map_err(|_| StoreError("a row is not in the form of this version".to_owned()))
@@ -313,8 +317,7 @@ pub(crate) fn put<T: Serialize>(
     key: Vec<u8>,
     row: &T,
 ) -> Result<(), StoreError> {
-    let bytes =
-        serde_json::to_vec(row).map_err(|_| StoreError("a row can't be encoded".to_owned()))?;
+    let bytes = binary::to_vec(row).map_err(|_| StoreError("a row can't be encoded".to_owned()))?;
     view.write(key, Some(bytes));
     Ok(())
 }
@@ -324,7 +327,7 @@ fn table<T: DeserializeOwned>(view: &dyn Read, prefix: &str) -> Result<Vec<T>, S
     let rows = view.scan(prefix.as_bytes(), None, MAX_ROWS)?;
     rows.iter()
         .map(|(_, bytes)| {
-            serde_json::from_slice(bytes)
+            binary::from_slice(bytes)
                 .map_err(|_| StoreError("a row is not in the form of this version".to_owned()))
         })
         .collect()
@@ -348,7 +351,7 @@ pub fn members(view: &dyn Read) -> Result<Vec<(AgencyId, MemberRow)>, StoreError
         .map(|(key, bytes)| {
             let name = key.get(key::MEMBER.len()..).unwrap_or_default();
             let name = std::str::from_utf8(name).ok().and_then(|n| n.parse().ok());
-            let row = serde_json::from_slice(bytes).map_err(|_| broken())?;
+            let row = binary::from_slice(bytes).map_err(|_| broken())?;
             Ok((name.ok_or_else(broken)?, row))
         })
         .collect()
@@ -367,9 +370,14 @@ pub fn outbox(
         .map(|(key, bytes)| {
             let seq = key.get(key::OUT.len()..).and_then(|b| b.try_into().ok());
             let seq = u64::from_be_bytes(seq.ok_or_else(broken)?);
-            Ok((seq, serde_json::from_slice(bytes).map_err(|_| broken())?))
+            Ok((seq, binary::from_slice(bytes).map_err(|_| broken())?))
         })
         .collect()
+}
+
+/// The statement at place `seq` of the outbox, unless it is settled.
+pub fn outgoing(view: &dyn Read, seq: u64) -> Result<Option<Stated>, StoreError> {
+    load(view, &key::out(seq))
 }
 
 /// What became of the statement with this digest; `None` while it is in the outbox.

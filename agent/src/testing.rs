@@ -24,6 +24,7 @@ use passerelle_model::{
     commitment::Opening,
     entry::{Entry, EntryBody},
     ids::{AgencyId, witness_name},
+    panel::Panel,
     permit::{PAYLOAD_TYPE, Permit},
     statement::{AgencyKeys, Body, Envelope},
     time::Timestamp,
@@ -96,6 +97,7 @@ impl Federation {
             federation,
             agency: agency(name),
             log: self.signer.verifier_key().clone(),
+            panel: Panel::default(),
             permit: self.permit.public_key(),
         }
     }
@@ -107,7 +109,7 @@ impl Federation {
                 former: Vec::new(),
                 active: true,
                 certificate: String::new(),
-                joined: 0,
+                since: 0,
             };
             (agency(name), member)
         });
@@ -126,6 +128,7 @@ impl Federation {
             checkpoint_key: anchors.log.to_string(),
             permit_key: anchors.permit,
             oprf_key: PublicKey([0; 32]),
+            panel: Panel::default(),
             joined: 0,
         };
         let keys = self.keys(name);
@@ -147,6 +150,7 @@ impl Federation {
             policy: LocalPdp::load(None).unwrap(),
             vault: Vault::new(&home),
             certificate_ends: None,
+            trust: crate::trust::Kept::default(),
         }
     }
 

@@ -84,6 +84,13 @@ impl ConnectError {
             Self::Unreachable(_) | Self::TooSlow => ErrorCode::Unavailable,
             Self::Handshake(error) => match tls_error(error) {
                 None => ErrorCode::Unavailable,
+                // One of the two clocks is wrong, or the broker's certificate is over.
+                Some(TlsError::InvalidCertificate(
+                    CertificateError::Expired
+                    | CertificateError::ExpiredContext { .. }
+                    | CertificateError::NotValidYet
+                    | CertificateError::NotValidYetContext { .. },
+                )) => ErrorCode::Stale,
                 Some(TlsError::InvalidCertificate(reason)) => match broker_fault(reason) {
                     Some(fault) => fault.code(),
                     None => ErrorCode::BadSignature,

@@ -8,16 +8,21 @@
 
 use crate::state;
 use passerelle_audit::{
-    note::{SignatureType, VerifierKey},
+    note::{Note, SignatureType, VerifierKey},
+    tlog_proof::{TlogProofError, Witnessed},
     witness,
 };
 use passerelle_model::{
     bytes::PublicKey,
     ids::{AgencyId, FederationId, witness_name},
+    panel::Panel,
     statement::AgencyKeys,
     store::{Read, StoreError},
 };
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 /// What enrolment fixed: the trust anchors of one membership.
 #[derive(Clone, Debug)]
@@ -30,6 +35,8 @@ pub struct Anchors {
     pub log: VerifierKey,
     /// The key of permits.
     pub permit: PublicKey,
+    /// How many members witness for all.
+    pub panel: Panel,
     /// This agency's own witness.
     pub own_witness: VerifierKey,
 }
@@ -45,8 +52,8 @@ pub struct Member {
     pub active: bool,
     /// Certificate serial, hexadecimal.
     pub certificate: String,
-    /// Index of the entry by which it joined.
-    pub joined: u64,
+    /// Index of the entry since which it has been a member without a break.
+    pub since: u64,
 }
 
 impl Member {
@@ -63,24 +70,40 @@ pub struct Trust {
     pub anchors: Anchors,
     members: BTreeMap<AgencyId, Member>,
     witnesses: Vec<VerifierKey>,
+    quorum: usize,
+    /// Checkpoints that were believed by these members, the newest last.
+    believed: Arc<Mutex<VecDeque<Believed>>>,
+}
+
+/// Notices of one round come with one checkpoint, and of two rounds mixed at most.
+const REMEMBERED_CHECKPOINTS: usize = 8;
+
+#[derive(Debug)]
+struct Believed {
+    own_only: bool,
+    witnessed: Arc<Witnessed>,
 }
 
 impl Trust {
     /// With these members.
     pub fn new(anchors: Anchors, members: BTreeMap<AgencyId, Member>) -> Self {
+        let active = members.iter().filter(|(_, member)| member.active);
+        let panel = anchors
+            .panel
+            .seats(active.map(|(agency, member)| (member.since, (agency, member.keys.witness))));
         // A key of small order verifies nothing: leaving it out of the keys but in the count
         // makes the quorum harder to reach, never easier.
-        let witnesses = members
-            .iter()
-            .filter(|(_, member)| member.active)
-            .filter_map(|(agency, member)| {
-                witness_key(&anchors.federation, agency, member.keys.witness)
-            })
+        let quorum = witness::quorum(panel.len());
+        let witnesses = panel
+            .into_iter()
+            .filter_map(|(agency, key)| witness_key(&anchors.federation, agency, key))
             .collect();
         Self {
             anchors,
             members,
             witnesses,
+            quorum,
+            believed: Arc::default(),
         }
     }
 
@@ -97,7 +120,7 @@ impl Trust {
                     former: row.former,
                     active: row.active,
                     certificate: row.certificate,
-                    joined: row.joined,
+                    since: row.since,
                 };
                 (agency, member)
             })
@@ -115,15 +138,85 @@ impl Trust {
         self.member(agency).filter(|member| member.active)
     }
 
-    /// The witnesses that count.
+    /// The witnesses that count: the panel.
     pub fn witnesses(&self) -> &[VerifierKey] {
         &self.witnesses
     }
 
+    /// The checkpoint in `note`, if the log signed it and this agency's own witness cosigned it,
+    /// by the own key whatever the log says of this agency; unless `own_only`, if a quorum of the
+    /// panel did besides.
+    ///
+    /// # Errors
+    /// What is missing or wrong.
+    pub fn believe(&self, note: &Note, own_only: bool) -> Result<Arc<Witnessed>, TlogProofError> {
+        if let Some(known) = self.known(note, own_only) {
+            return Ok(known);
+        }
+        let Anchors {
+            log, own_witness, ..
+        } = &self.anchors;
+        let own = || Witnessed::verify(note.clone(), log, std::slice::from_ref(own_witness), 1);
+        let witnessed = if own_only {
+            own()?
+        } else {
+            let all = Witnessed::verify(note.clone(), log, &self.witnesses, self.quorum)?;
+            if !all.is_cosigned_by(own_witness) {
+                own()?;
+            }
+            all
+        };
+        let witnessed = Arc::new(witnessed);
+        let mut believed = self.believed();
+        believed.push_back(Believed {
+            own_only,
+            witnessed: Arc::clone(&witnessed),
+        });
+        if believed.len() > REMEMBERED_CHECKPOINTS {
+            believed.pop_front();
+        }
+        Ok(witnessed)
+    }
+
+    fn known(&self, note: &Note, own_only: bool) -> Option<Arc<Witnessed>> {
+        let believed = self.believed();
+        let same = |b: &&Believed| b.own_only == own_only && b.witnessed.note() == note;
+        let found = believed.iter().rev().find(same);
+        found.map(|b| Arc::clone(&b.witnessed))
+    }
+
+    fn believed(&self) -> MutexGuard<'_, VecDeque<Believed>> {
+        // A panic between the two changes above leaves one checkpoint too many.
+        self.believed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many of them must have cosigned.
     pub fn quorum(&self) -> usize {
-        let active = self.members.values().filter(|m| m.active).count();
-        witness::quorum(active)
+        self.quorum
+    }
+}
+
+/// The trust of the present members, kept until they change.
+#[derive(Debug, Default)]
+pub struct Kept(Mutex<Option<(u64, Arc<Trust>)>>);
+
+impl Kept {
+    /// As [`Trust::load`], from memory if no membership entry came since.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub fn load(&self, anchors: &Anchors, view: &dyn Read) -> Result<Arc<Trust>, StoreError> {
+        // The members change by membership notices alone, and each moves this cursor.
+        let version = state::meta(view)?.next_member;
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, trust)) = &*kept
+            && *of == version
+        {
+            return Ok(Arc::clone(trust));
+        }
+        let trust = Arc::new(Trust::load(anchors, view)?);
+        *kept = Some((version, Arc::clone(&trust)));
+        Ok(trust)
     }
 }
 

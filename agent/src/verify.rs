@@ -29,6 +29,7 @@ use passerelle_model::{
     ids::AgencyId,
     permit::{PAYLOAD_TYPE as PERMIT_TYPE, Permit},
     records::Agency,
+    seeded::{Bug, seeded},
     statement::{
         Body, Envelope, Item, PAYLOAD_CONTEXT, PAYLOAD_TYPE as STATEMENT_TYPE, Request, Verified,
     },
@@ -102,6 +103,7 @@ fn proof_code(error: &TlogProofError) -> ErrorCode {
         TlogProofError::Malformed
         | TlogProofError::Checkpoint(_)
         | TlogProofError::Cosignature(_)
+        | TlogProofError::OtherCheckpoint
         | TlogProofError::Inclusion(_) => ErrorCode::ProofInvalid,
     }
 }
@@ -128,17 +130,13 @@ pub fn check_notice(wire: v1::Notice, trust: &Trust) -> Result<Checked, ErrorCod
     if proof.claimed_index() != index {
         return Err(ErrorCode::ProofInvalid);
     }
-    let own = &trust.anchors.own_witness;
-    let log = &trust.anchors.log;
-    // The own cosignature first, and by the own key whatever the log says of this agency.
-    proof
-        .verify(&entry_bytes, log, std::slice::from_ref(own), 1)
+    trust
+        .believe(
+            proof.checkpoint_note(),
+            membership || seeded(Bug::EntryWithoutQuorum),
+        )
+        .and_then(|witnessed| proof.verify_in(&witnessed, &entry_bytes))
         .map_err(|e| proof_code(&e))?;
-    if !membership {
-        proof
-            .verify(&entry_bytes, log, trust.witnesses(), trust.quorum())
-            .map_err(|e| proof_code(&e))?;
-    }
     let entry = match Entry::from_bytes(&entry_bytes) {
         Ok(entry) => Some(entry),
         // To skip who is a member, or what this version should understand, would be to guess.
@@ -378,7 +376,8 @@ pub fn check_permit(
             keys: requester.keys.clone(),
             certificate: requester.certificate.clone(),
             active: requester.active,
-            joined: requester.joined,
+            joined: requester.since,
+            since: requester.since,
         },
     })
 }

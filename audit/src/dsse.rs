@@ -5,7 +5,7 @@
 //! kind of statement never passes for another.
 //! Out of scope: the JSON envelope, what the payload says, which keys an agency has.
 
-use crate::keys::verify_raw;
+use crate::keys::{DecodedKey, verify_raw};
 pub use crate::keys::{KeyError, SigningKey, key_id};
 use passerelle_model::bytes::{PublicKey, Signature};
 
@@ -35,6 +35,19 @@ pub fn verify(
 ) -> bool {
     verify_raw(
         public_key,
+        &pre_authentication_encoding(payload_type, payload),
+        signature,
+    )
+}
+
+/// As [`verify`], with a key that was decoded before.
+pub(crate) fn verify_decoded(
+    key: &DecodedKey,
+    payload_type: &str,
+    payload: &[u8],
+    signature: &Signature,
+) -> bool {
+    key.verify_raw(
         &pre_authentication_encoding(payload_type, payload),
         signature,
     )

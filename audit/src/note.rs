@@ -328,8 +328,12 @@ impl Note {
         &self.signatures
     }
 
-    /// Adds a signature line, unless it is there already.
-    pub(crate) fn add(&mut self, signature: NoteSignature) -> Result<(), NoteError> {
+    /// Adds a signature line, unless it is there already. Nothing is verified: a note is what it
+    /// says until somebody checks it.
+    ///
+    /// # Errors
+    /// [`NoteError::TooLarge`].
+    pub fn add(&mut self, signature: NoteSignature) -> Result<(), NoteError> {
         if self.signatures.contains(&signature) {
             return Ok(());
         }

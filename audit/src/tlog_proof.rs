@@ -43,9 +43,56 @@ pub enum TlogProofError {
         /// How many there must be; zero is never satisfied.
         needed: usize,
     },
+    /// The proof is about another checkpoint than the one that it is held against.
+    #[error("the proof is about another checkpoint")]
+    OtherCheckpoint,
     /// The entry is not at this index of the checkpoint's tree.
     #[error(transparent)]
     Inclusion(#[from] MerkleError),
+}
+
+/// A checkpoint that the log signed and enough witnesses cosigned: only [`Witnessed::verify`]
+/// makes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witnessed {
+    note: Note,
+    checkpoint: Checkpoint,
+    cosigned_by: Vec<Cosigned>,
+}
+
+impl Witnessed {
+    /// Checks that the log with the key `log` signed the checkpoint in `note`, and that at least
+    /// `quorum` distinct ones of `witnesses` have cosigned it. A quorum of zero is never met.
+    pub fn verify(
+        note: Note,
+        log: &VerifierKey,
+        witnesses: &[VerifierKey],
+        quorum: usize,
+    ) -> Result<Self, TlogProofError> {
+        let signed = open_note(note, log)?;
+        let cosigned_by = cosigned_by(&signed, witnesses)?;
+        if quorum == 0 || cosigned_by.len() < quorum {
+            return Err(TlogProofError::NoQuorum {
+                found: cosigned_by.len(),
+                needed: quorum,
+            });
+        }
+        Ok(Self {
+            note: signed.note().clone(),
+            checkpoint: signed.checkpoint().clone(),
+            cosigned_by,
+        })
+    }
+
+    /// The note, with all its signatures.
+    pub fn note(&self) -> &Note {
+        &self.note
+    }
+
+    /// Whether this witness, by its key, is among those who were found.
+    pub fn is_cosigned_by(&self, witness: &VerifierKey) -> bool {
+        self.cosigned_by.iter().any(|c| c.witness() == witness)
+    }
 }
 
 /// A proof as it travels: nothing in it is verified.
@@ -114,15 +161,21 @@ impl TlogProof {
         witnesses: &[VerifierKey],
         quorum: usize,
     ) -> Result<VerifiedInclusion, TlogProofError> {
-        let signed = open_note(self.checkpoint.clone(), log)?;
-        let cosigned_by = cosigned_by(&signed, witnesses)?;
-        if quorum == 0 || cosigned_by.len() < quorum {
-            return Err(TlogProofError::NoQuorum {
-                found: cosigned_by.len(),
-                needed: quorum,
-            });
+        let witnessed = Witnessed::verify(self.checkpoint.clone(), log, witnesses, quorum)?;
+        self.verify_in(&witnessed, entry)
+    }
+
+    /// As [`TlogProof::verify`], in a checkpoint that was verified before: many proofs come with
+    /// one checkpoint, whose signatures are by far the dearest part.
+    pub fn verify_in(
+        &self,
+        witnessed: &Witnessed,
+        entry: &[u8],
+    ) -> Result<VerifiedInclusion, TlogProofError> {
+        if self.checkpoint.text() != witnessed.note.text() {
+            return Err(TlogProofError::OtherCheckpoint);
         }
-        let checkpoint = signed.checkpoint().clone();
+        let checkpoint = witnessed.checkpoint.clone();
         let leaf = leaf_hash(entry);
         let root = checkpoint.root();
         verify_inclusion(&leaf, self.index, checkpoint.size(), &self.hashes, &root)?;
@@ -130,7 +183,7 @@ impl TlogProof {
             index: self.index,
             leaf,
             checkpoint,
-            cosigned_by,
+            cosigned_by: witnessed.cosigned_by.clone(),
         })
     }
 

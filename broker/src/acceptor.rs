@@ -6,13 +6,17 @@
 //! may call (the services); limits on messages and calls (the gRPC server).
 //!
 //! Known attacks, and what meets each: a client that never finishes its handshake (a timeout, and
-//! handshakes run beside each other); many without a certificate, to keep members out (they have
-//! places of their own, and few); one certificate that takes all places (a limit for each); a
+//! handshakes run beside each other); more of them than there are places (the oldest gives way to
+//! who waits, [`crate::turns`]); many without a certificate, to keep members out (they have places
+//! of their own, and few) or to keep others from enrolling (the oldest gives way); one certificate that takes all places (a limit for each); a
 //! resumed session or a live connection after a revocation (checked after every handshake; closed
 //! by the registry). Nothing here limits one address: behind one address may be a whole town.
 
 pub use crate::connections::{Connections, Peer, PeerStream};
-use crate::tls::{PeerCertificate, PeerFault, fault_of};
+use crate::{
+    tls::{PeerCertificate, PeerFault, fault_of},
+    turns::{Turn, Turns},
+};
 use passerelle_model::{error::ErrorCode, ids::FederationId, time::Timestamp};
 use rustls::{HandshakeKind, ServerConfig};
 use std::{
@@ -25,7 +29,7 @@ use std::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::{Semaphore, mpsc},
     time::{sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -42,6 +46,12 @@ pub const MAX_CONNECTIONS_PER_CERTIFICATE: usize = 32;
 pub const MAX_HANDSHAKES: usize = 256;
 /// How long a handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a handshake may take when all places are taken and others wait.
+pub const HANDSHAKE_GRACE: Duration = Duration::from_secs(1);
+/// How long a connection without a certificate is safe when all places of its kind are taken.
+pub const ANONYMOUS_GRACE: Duration = Duration::from_secs(10);
+/// How long one that has no place waits for another to give way.
+const ANONYMOUS_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a connection without a certificate may live: an enrolment takes seconds.
 pub const ANONYMOUS_LIFETIME: Duration = Duration::from_secs(120);
 /// Finished connections that wait for the server to take them.
@@ -63,8 +73,12 @@ pub struct Limits {
     pub handshakes: usize,
     /// See [`HANDSHAKE_TIMEOUT`].
     pub handshake_timeout: Duration,
+    /// See [`HANDSHAKE_GRACE`].
+    pub handshake_grace: Duration,
     /// See [`ANONYMOUS_LIFETIME`].
     pub anonymous_lifetime: Duration,
+    /// See [`ANONYMOUS_GRACE`].
+    pub anonymous_grace: Duration,
 }
 
 impl Default for Limits {
@@ -75,7 +89,9 @@ impl Default for Limits {
             per_certificate: MAX_CONNECTIONS_PER_CERTIFICATE,
             handshakes: MAX_HANDSHAKES,
             handshake_timeout: HANDSHAKE_TIMEOUT,
+            handshake_grace: HANDSHAKE_GRACE,
             anonymous_lifetime: ANONYMOUS_LIFETIME,
+            anonymous_grace: ANONYMOUS_GRACE,
         }
     }
 }
@@ -91,7 +107,7 @@ pub struct Acceptor {
     limits: Limits,
     now: Now,
     agency_places: Arc<Semaphore>,
-    anonymous_places: Arc<Semaphore>,
+    anonymous_places: Turns,
 }
 
 impl fmt::Debug for Acceptor {
@@ -148,7 +164,7 @@ impl Acceptor {
             limits,
             now,
             agency_places: Arc::new(Semaphore::new(limits.agency_connections)),
-            anonymous_places: Arc::new(Semaphore::new(limits.anonymous_connections)),
+            anonymous_places: Turns::new(limits.anonymous_connections, limits.anonymous_grace),
         }
     }
 
@@ -161,7 +177,7 @@ impl Acceptor {
     }
 
     async fn accept_all(self: Arc<Self>, listener: TcpListener, ready: mpsc::Sender<PeerStream>) {
-        let handshakes = Arc::new(Semaphore::new(self.limits.handshakes));
+        let handshakes = Turns::new(self.limits.handshakes, self.limits.handshake_grace);
         let mut pause = ACCEPT_PAUSE;
         loop {
             let accepted = tokio::select! {
@@ -191,10 +207,14 @@ impl Acceptor {
         &self,
         tcp: TcpStream,
         remote: SocketAddr,
-        turn: OwnedSemaphorePermit,
+        turn: Turn,
         ready: mpsc::Sender<PeerStream>,
     ) {
-        match self.peer_of(tcp, remote).await {
+        let peer = tokio::select! {
+            peer = self.peer_of(tcp, remote) => peer,
+            () = turn.over().cancelled() => Err(Refusal::TooSlow),
+        };
+        match peer {
             Ok(stream) => {
                 drop(turn);
                 tracing::debug!(%remote, agency = ?stream.peer().agency, "connected");
@@ -227,7 +247,7 @@ impl Acceptor {
         tracing::trace!(%remote, resumed, "handshake done");
         match certificate {
             Some(certificate) => self.agency_stream(tls, &certificate, remote),
-            None => self.anonymous_stream(tls, remote),
+            None => self.anonymous_stream(tls, remote).await,
         }
     }
 
@@ -269,20 +289,17 @@ impl Acceptor {
             cut,
             lifetime,
             Some(entry),
-            place,
+            Box::new(place),
         ))
     }
 
-    fn anonymous_stream(
+    async fn anonymous_stream(
         &self,
         tls: TlsStream<TcpStream>,
         remote: SocketAddr,
     ) -> Result<PeerStream, Refusal> {
-        let place = self
-            .anonymous_places
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| Refusal::NoPlace)?;
+        let turn = self.anonymous_places.take_within(ANONYMOUS_PATIENCE).await;
+        let turn = turn.ok_or(Refusal::NoPlace)?;
         let peer = Peer {
             agency: None,
             serial: None,
@@ -292,25 +309,23 @@ impl Acceptor {
         Ok(PeerStream::new(
             tls,
             peer,
-            CancellationToken::new(),
+            turn.over().clone(),
             lifetime,
             None,
-            place,
+            Box::new(turn),
         ))
     }
 }
 
 async fn accept_one(
     listener: &TcpListener,
-    handshakes: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    // Nobody closes this semaphore, so an error can't come; if it did, it would be backed off.
-    let turn = handshakes
-        .clone()
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
+    handshakes: &Turns,
+) -> io::Result<(TcpStream, SocketAddr, Turn)> {
+    // Accepted first: a handshake gives way to somebody who is there, not to nobody.
     let (tcp, remote) = listener.accept().await?;
+    let turn = handshakes.take().await;
+    // It never is missing; if it were, that would be backed off.
+    let turn = turn.ok_or_else(|| io::Error::other("no places"))?;
     Ok((tcp, remote, turn))
 }
 

@@ -18,7 +18,6 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::OwnedSemaphorePermit,
     time::timeout,
 };
 use tokio_rustls::server::TlsStream;
@@ -160,7 +159,8 @@ pub struct PeerStream {
     read_end: Ending,
     write_end: Ending,
     _entry: Option<Entry>,
-    _place: OwnedSemaphorePermit,
+    /// Whatever it is, it goes with the connection.
+    _place: Box<dyn Send>,
 }
 
 impl fmt::Debug for PeerStream {
@@ -178,7 +178,7 @@ impl PeerStream {
         cut: CancellationToken,
         lifetime: Duration,
         entry: Option<Entry>,
-        place: OwnedSemaphorePermit,
+        place: Box<dyn Send>,
     ) -> Self {
         let write_end = Box::pin(cut.clone().cancelled_owned());
         let token = cut.clone();

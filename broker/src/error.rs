@@ -3,7 +3,9 @@
 use crate::{ca::CaError, oprf::OprfError, tls::ConfigError};
 use passerelle_audit::{checkpoint::CheckpointError, keys::KeyError, note::NoteError};
 use passerelle_journal::JournalError;
-use passerelle_model::{canonical::CanonicalError, error::ErrorCode, store::StoreError};
+use passerelle_model::{
+    binary::BinaryError, canonical::CanonicalError, error::ErrorCode, store::StoreError,
+};
 use std::{io, path::PathBuf};
 
 /// Why a broker can't be set up, started, or go on.
@@ -48,6 +50,14 @@ pub enum BrokerError {
         index: u64,
         /// Why.
         source: CanonicalError,
+    },
+    /// The private half of an entry is not what was written.
+    #[error("what stands beside entry `{index}` of the journal does not parse: {source}")]
+    Sidecar {
+        /// Which.
+        index: u64,
+        /// Why.
+        source: BinaryError,
     },
     /// A key file is not usable.
     #[error(transparent)]

@@ -14,12 +14,15 @@ pub mod ledger;
 pub mod notices;
 pub mod operator;
 pub mod oprf;
+pub mod order;
 pub mod rate;
+pub mod seat;
 pub mod sequencer;
 pub mod serve;
 pub mod services;
 mod session;
 pub mod tls;
+mod turns;
 pub mod witnesses;
 
 pub use error::BrokerError;

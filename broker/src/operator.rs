@@ -14,6 +14,7 @@ use passerelle_model::{
     decide::Command,
     error::ErrorCode,
     ids::{AgencyId, FederationId},
+    panel::Panel,
     vocabulary::Sector,
 };
 use passerelle_proto::{convert, v1, views};
@@ -24,7 +25,7 @@ use tonic::transport::{Channel, Endpoint, Uri};
 type Client = v1::admin_client::AdminClient<Channel>;
 
 /// Makes a broker in `dir`: keys, certificate authority, configuration, first entry of the log.
-pub fn init(dir: &Path, federation: &FederationId) -> Result<(), BrokerError> {
+pub fn init(dir: &Path, federation: &FederationId, panel: Panel) -> Result<(), BrokerError> {
     home::create(dir, federation)?;
     let home = Home::open(dir)?;
     let keys = home.public_keys()?;
@@ -33,6 +34,7 @@ pub fn init(dir: &Path, federation: &FederationId) -> Result<(), BrokerError> {
         &Command::Found {
             federation: federation.clone(),
             keys,
+            panel,
         },
     )?;
     Ok(())

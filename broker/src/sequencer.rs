@@ -6,34 +6,24 @@ use crate::{
     error::BrokerError,
     home,
     ledger::{Ledger, View},
+    order::{Order, Surroundings},
 };
 use passerelle_model::{
     decide::{Command, Reply},
-    entry::{EntryBody, Record},
     error::ErrorCode,
     ids::{AgencyId, RequestId},
-    pdp::{Effect, PolicyDecisionPoint},
+    pdp::PolicyDecisionPoint,
     state,
-    statement::Body,
     store::StoreError,
+    time::Timestamp,
 };
-use std::{
-    collections::HashSet,
-    sync::{Arc, PoisonError, RwLock},
-    thread,
-};
+use std::{sync::Arc, thread};
 use tokio::sync::{mpsc, oneshot, watch};
+
+pub use crate::order::Reachable;
 
 /// Most commands in one batch: bounds the delay of the first by the work of the others.
 const MAX_BATCH_COMMANDS: usize = 256;
-
-/// Records after which a batch takes no further command. One command leads to a few hundred at
-/// most; the journal takes four times as many.
-const MAX_BATCH_RECORDS: usize = 4_096;
-
-/// Bytes of sealed payloads after which a batch takes no further command: half of what the
-/// journal takes in one write.
-const MAX_BATCH_PAYLOAD_BYTES: usize = 24 * 1024 * 1024;
 
 /// Commands that may wait. Senders beyond wait with them: that is the back-pressure.
 const QUEUE: usize = 1_024;
@@ -45,31 +35,6 @@ pub struct Progress {
     pub size: u64,
     /// Counts changes of membership, so that watchers reload it.
     pub membership: u64,
-}
-
-/// Agencies whose agents are connected: a request for one of them gets its permit in the batch
-/// that decides it.
-#[derive(Clone, Default)]
-pub struct Reachable(Arc<RwLock<HashSet<AgencyId>>>);
-
-impl Reachable {
-    /// Notes that `agency` can be reached, or no longer.
-    pub fn set(&self, agency: &AgencyId, reachable: bool) {
-        let mut set = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if reachable {
-            set.insert(agency.clone());
-        } else {
-            set.remove(agency);
-        }
-    }
-
-    /// Whether it can.
-    pub fn contains(&self, agency: &AgencyId) -> bool {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(agency)
-    }
 }
 
 struct Job {
@@ -103,9 +68,7 @@ pub fn start(
     let reachable = Reachable::default();
     let view = ledger.view().clone();
     let worker = Worker {
-        ledger,
-        pdp,
-        reachable: reachable.clone(),
+        order: Order::new(ledger, pdp, reachable.clone()),
         tell,
     };
     let running = thread::Builder::new()
@@ -160,13 +123,22 @@ impl Sequencer {
 }
 
 struct Worker {
-    ledger: Ledger,
-    pdp: Arc<dyn PolicyDecisionPoint>,
-    reachable: Reachable,
+    order: Order,
     tell: watch::Sender<Progress>,
 }
 
-type Answers = Vec<(oneshot::Sender<Reply>, Reply)>;
+/// The machine's clock and randomness.
+struct Machine;
+
+impl Surroundings for Machine {
+    fn now(&self) -> Timestamp {
+        clock::now()
+    }
+
+    fn seed(&mut self) -> Result<[u8; 32], BrokerError> {
+        home::random()
+    }
+}
 
 impl Worker {
     fn run(mut self, mut queue: mpsc::Receiver<Job>) -> Result<(), BrokerError> {
@@ -177,72 +149,30 @@ impl Worker {
                 let Ok(job) = queue.try_recv() else { break };
                 jobs.push(job);
             }
-            self.batch(&mut jobs)?;
+            self.carry_out(&mut jobs)?;
         }
         Ok(())
     }
 
     /// Decides the jobs in order, in one or more batches. A failure leaves all of the present
     /// batch unanswered and ends the thread: what is on disk then is for the next start to see.
-    fn batch(&mut self, jobs: &mut Vec<Job>) -> Result<(), BrokerError> {
-        let mut jobs = jobs.drain(..).peekable();
-        while jobs.peek().is_some() {
-            let pdp = self.pdp.clone();
-            let mut batch = self.ledger.batch(pdp.as_ref());
-            let mut answers: Answers = Vec::new();
-            while batch.records() < MAX_BATCH_RECORDS && batch.bytes() < MAX_BATCH_PAYLOAD_BYTES {
-                let Some(job) = jobs.next() else { break };
-                let now = clock::now();
-                let (reply, records) = batch.run(&job.command, now, home::random()?)?;
-                if let Some(request) = permitted(records, &self.reachable) {
-                    batch.run(&Command::Offer { request }, now, home::random()?)?;
-                }
-                answers.push((job.reply, reply));
-            }
-            let finished = batch.finish();
-            let membership = finished.records.iter().any(changes_membership);
-            if !finished.records.is_empty() {
-                self.ledger.commit(finished)?;
-            }
-            let size = self.ledger.next_index();
+    fn carry_out(&mut self, jobs: &mut Vec<Job>) -> Result<(), BrokerError> {
+        while !jobs.is_empty() {
+            let commands = jobs.iter().map(|job| &job.command);
+            let done = self.order.batch(commands, &mut Machine)?;
+            let size = self.order.size();
             self.tell.send_modify(|progress| {
                 progress.size = size;
-                progress.membership += u64::from(membership);
+                progress.membership += u64::from(done.membership);
             });
-            for (sender, reply) in answers {
+            let taken = done.replies.len().min(jobs.len());
+            for (job, reply) in jobs.drain(..taken).zip(done.replies) {
                 // Whoever asked may have gone; what was done stays done.
-                let _ = sender.send(reply);
+                let _ = job.reply.send(reply);
             }
         }
         Ok(())
     }
-}
-
-/// The request among these records that was just permitted, if its holder can be reached.
-fn permitted(records: &[Record], reachable: &Reachable) -> Option<RequestId> {
-    let [said, decided] = records else {
-        return None;
-    };
-    let EntryBody::Said { envelope, .. } = &said.entry.body else {
-        return None;
-    };
-    let EntryBody::Decided { request, items, .. } = &decided.entry.body else {
-        return None;
-    };
-    if items.iter().all(|i| i.ruling.effect == Effect::Deny) {
-        return None;
-    }
-    match envelope.unverified_statement().ok()?.body {
-        Body::Request(asked) if reachable.contains(&asked.holder) => Some(request.clone()),
-        _ => None,
-    }
-}
-
-fn changes_membership(record: &Record) -> bool {
-    matches!(
-        record.entry.body,
-        EntryBody::Enrolled { .. } | EntryBody::Revoked { .. }
-    )
 }
 
 /// The open requests that wait for `holder`.

@@ -31,6 +31,23 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long open calls may take to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// Largest request of an enrolment, in bytes: a certificate request has about 500. What a stranger
+/// begins to send is kept until it ends, on every stream of every connection: so this bounds what
+/// those without a certificate can make the broker hold.
+const MAX_ENROL_BYTES: usize = 8 << 10;
+
+/// Largest other unary request, in bytes: two numbers, or the name of a service.
+const MAX_SMALL_BYTES: usize = 1 << 10;
+
+/// Most calls at once on one connection. An agent has two or three.
+const MAX_STREAMS: u32 = 32;
+
+/// Open files that connections of agencies leave to others: handshakes, connections without a
+/// certificate, the journal, the projection, sockets. A journal that can't open its next segment
+/// ends the broker.
+const RESERVED_FILES: usize =
+    crate::acceptor::MAX_HANDSHAKES + crate::acceptor::MAX_ANONYMOUS_CONNECTIONS + 128;
+
 /// HTTP/2 ping interval and patience: a dead agent is noticed within half a minute.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
@@ -94,7 +111,7 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
         config,
         broker.federation.clone(),
         broker.connections.clone(),
-        Limits::default(),
+        connection_limits(),
         Arc::new(clock::now),
     );
     broker
@@ -115,6 +132,53 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
         sequencer: running,
         servers,
     })
+}
+
+/// As many connections as there may be open files. The soft limit is raised as far as the system
+/// lets it: it often is 1,024, less than a large federation has connections.
+fn connection_limits() -> Limits {
+    let limits = Limits::default();
+    let wanted = limits.agency_connections.saturating_add(RESERVED_FILES);
+    let files = open_files(u64::try_from(wanted).unwrap_or(u64::MAX));
+    let agency_connections = places_within(files, limits.agency_connections);
+    if agency_connections < limits.agency_connections {
+        tracing::warn!(
+            files,
+            agency_connections,
+            "few open files are allowed: fewer agencies can connect (see `ulimit -n`)"
+        );
+    }
+    Limits {
+        agency_connections,
+        ..limits
+    }
+}
+
+/// How many files may be open, after asking for `wanted`.
+fn open_files(wanted: u64) -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    // `None` is without limit.
+    let before = current.unwrap_or(u64::MAX);
+    let target = wanted.min(maximum.unwrap_or(u64::MAX));
+    if before >= target {
+        return before;
+    }
+    let raised = Rlimit {
+        current: Some(target),
+        maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => target,
+        Err(_) => before,
+    }
+}
+
+/// How many connections of agencies fit among so many files: at least a few, at most `most`.
+fn places_within(files: u64, most: usize) -> usize {
+    const FEW: usize = 16;
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    files.saturating_sub(RESERVED_FILES).clamp(FEW, most)
 }
 
 fn bind_socket(path: &Path) -> Result<UnixListener, BrokerError> {
@@ -188,7 +252,9 @@ async fn serve_agencies(
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTORS)
         .build_v1()
-        .map_err(|e| BrokerError::Bundle(e.to_string()))?;
+        .map_err(|e| BrokerError::Bundle(e.to_string()))?
+        .max_decoding_message_size(MAX_SMALL_BYTES);
+    let health_service = health_service.max_decoding_message_size(MAX_SMALL_BYTES);
     // For members' developers. Without a certificate there is enrolment and health, nothing else.
     let members = broker.clone();
     let reflection = InterceptedService::new(reflection, move |request: Request<()>| {
@@ -198,16 +264,16 @@ async fn serve_agencies(
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let enrolment = v1::enrolment_server::EnrolmentServer::new(EnrolmentService(broker.clone()))
-        .max_decoding_message_size(64 * 1024);
+        .max_decoding_message_size(MAX_ENROL_BYTES);
     let log_read = v1::log_read_server::LogReadServer::new(LogReadService(broker.clone()))
-        .max_decoding_message_size(64 * 1024);
+        .max_decoding_message_size(MAX_SMALL_BYTES);
     let shutdown = broker.shutdown.clone().cancelled_owned();
     drop(broker);
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .concurrency_limit_per_connection(64)
-        .max_concurrent_streams(64)
+        .concurrency_limit_per_connection(MAX_STREAMS as usize)
+        .max_concurrent_streams(MAX_STREAMS)
         .add_service(health_service)
         .add_service(reflection)
         .add_service(exchange)
@@ -261,5 +327,19 @@ async fn run_timer(broker: Shared) -> Result<(), BrokerError> {
             }
             () = broker.shutdown.cancelled() => return Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_of_agencies_leave_files_for_the_journal() {
+        assert_eq!(places_within(u64::MAX, 4_096), 4_096);
+        assert_eq!(places_within(20_000, 4_096), 4_096);
+        let usual = places_within(1_024, 4_096);
+        assert_eq!(usual, 1_024 - RESERVED_FILES);
+        assert_eq!(places_within(64, 4_096), 16);
     }
 }

@@ -2,15 +2,16 @@
 //! has cosigned it.
 //!
 //! One round at a time: its checkpoint stays until the quorum is met, then the newest takes its
-//! place, so that a busy log can't keep a round from ending. A cosignature that comes after the
-//! quorum still counts for its own agency: an agent acts only on checkpoints that its own witness
+//! place, so that a busy log can't keep a round from ending. The quorum is one of the panel (see
+//! [`passerelle_model::panel`]). A cosignature by another member, or one that comes after the
+//! quorum, still counts for its own agency: an agent acts only on checkpoints that its own witness
 //! has cosigned, and gets the newest one of those.
 
 use crate::{error::BrokerError, ledger::View};
 use passerelle_audit::{
     checkpoint::{Checkpoint, SignedCheckpoint},
     cosignature,
-    note::{NoteSignature, SignatureType, Signer, VerifierKey, parse_signature_lines},
+    note::{Note, NoteSignature, SignatureType, Signer, VerifierKey, parse_signature_lines},
     witness::quorum,
 };
 use passerelle_model::{
@@ -20,7 +21,7 @@ use passerelle_model::{
     state,
 };
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::watch;
@@ -35,20 +36,45 @@ pub struct Cosigned {
     /// Entries that it covers.
     pub size: u64,
     /// The note.
-    pub note: Arc<passerelle_audit::note::Note>,
+    pub note: Arc<Note>,
 }
 
 struct Round {
+    /// With the cosignatures of the panel.
     signed: SignedCheckpoint,
+    /// Cosignatures of members that are not on the panel: each counts for its own agency.
+    others: BTreeMap<AgencyId, NoteSignature>,
     cosigners: Vec<AgencyId>,
-    /// The quorum of those who were members in the last entry that it covers.
-    needed: usize,
+    /// Who counts: the panel in the last entry that it covers.
+    panel: Arc<BTreeSet<AgencyId>>,
     has_quorum: bool,
+}
+
+impl Round {
+    fn size(&self) -> u64 {
+        self.signed.checkpoint().size()
+    }
+
+    /// Whether enough of the panel have cosigned.
+    fn is_met(&self) -> bool {
+        let on_panel = |a: &&AgencyId| self.panel.contains(*a);
+        self.cosigners.iter().filter(on_panel).count() >= quorum(self.panel.len())
+    }
+
+    /// The note as `agency` needs it: with its own cosignature.
+    fn note_for(&self, agency: &AgencyId) -> Option<Note> {
+        let mut note = self.signed.note().clone();
+        if let Some(own) = self.others.get(agency) {
+            note.add(own.clone()).ok()?;
+        }
+        Some(note)
+    }
 }
 
 #[derive(Default)]
 struct State {
     members: BTreeMap<AgencyId, VerifierKey>,
+    panel: Arc<BTreeSet<AgencyId>>,
     /// Index after the last membership entry that `members` follows from.
     next_member: u64,
     rounds: VecDeque<Round>,
@@ -117,12 +143,17 @@ impl Witnesses {
             .last()
             .copied();
         let agencies = state::agencies(projection)?;
+        let federation = state::federation(projection)?;
+        let seats = federation.map(|f| f.panel).unwrap_or_default();
+        let active = agencies.iter().filter(|a| a.active);
+        let panel = seats.seats(active.map(|a| (a.since, a.agency.clone())));
         let mut members = BTreeMap::new();
         for agency in agencies.into_iter().filter(|a| a.active) {
             let name = witness_name(&self.federation, &agency.agency);
             let key = VerifierKey::new(&name, SignatureType::CosignatureV1, agency.keys.witness)?;
             members.insert(agency.agency, key);
         }
+        state.panel = Arc::new(panel.into_iter().collect());
         let former = std::mem::replace(&mut state.members, members);
         let State {
             members,
@@ -135,11 +166,12 @@ impl Witnesses {
         let stays = |a: &AgencyId| members.contains_key(a) && members.get(a) == former.get(a);
         for round in rounds {
             round.cosigners.retain(stays);
+            round.others.retain(|agency, _| stays(agency));
         }
         own.retain(|a, _| stays(a));
         state.next_member = last.map_or(0, |index| index.saturating_add(1));
         let next_member = state.next_member;
-        let covers = |round: &Round| next_member <= round.signed.checkpoint().size();
+        let covers = |round: &Round| next_member <= round.size();
         if state
             .rounds
             .back()
@@ -170,20 +202,18 @@ impl Witnesses {
         {
             return Ok(());
         }
-        let newest = state
-            .rounds
-            .back()
-            .map_or(0, |r| r.signed.checkpoint().size());
+        let newest = state.rounds.back().map_or(0, Round::size);
         if size <= newest {
             return Ok(());
         }
         let origin = self.signer.verifier_key().name();
         let signed = Checkpoint::new(origin, size, root)?.sign(&self.signer)?;
-        let needed = quorum(state.members.len());
+        let panel = state.panel.clone();
         state.rounds.push_back(Round {
             signed,
+            others: BTreeMap::new(),
             cosigners: Vec::new(),
-            needed,
+            panel,
             has_quorum: false,
         });
         if state.rounds.len() > REMEMBERED_ROUNDS {
@@ -204,7 +234,7 @@ impl Witnesses {
     pub fn offer(&self, agency: &AgencyId, from: u64) -> Option<Offer> {
         let state = self.state();
         let round = state.rounds.back()?;
-        let size = round.signed.checkpoint().size();
+        let size = round.size();
         if size < from || round.cosigners.contains(agency) {
             return None;
         }
@@ -233,49 +263,33 @@ impl Witnesses {
         let round = state
             .rounds
             .iter_mut()
-            .find(|r| r.signed.checkpoint().size() == size)
+            .find(|r| r.size() == size)
             .ok_or(ErrorCode::OutOfRange)?;
         if round.cosigners.contains(agency) {
             return Ok(());
         }
-        cosignature::add(&mut round.signed, &key, signature)
-            .map_err(|_| ErrorCode::BadSignature)?;
+        if round.panel.contains(agency) {
+            cosignature::add(&mut round.signed, &key, signature)
+                .map_err(|_| ErrorCode::BadSignature)?;
+        } else {
+            let mut own = round.signed.clone();
+            cosignature::add(&mut own, &key, signature.clone())
+                .map_err(|_| ErrorCode::BadSignature)?;
+            round.others.insert(agency.clone(), signature);
+        }
         round.cosigners.push(agency.clone());
-        drop(state);
-        self.settle();
-        Ok(())
-    }
-
-    /// Publishes what has a quorum.
-    fn settle(&self) {
-        let mut state = self.state();
-        let State {
-            rounds,
-            published,
-            own,
-            ..
-        } = &mut *state;
-        for round in rounds {
-            round.has_quorum |= round.cosigners.len() >= round.needed;
-            if !round.has_quorum {
-                continue;
-            }
-            let size = round.signed.checkpoint().size();
-            let cosigned = Cosigned {
-                size,
-                note: Arc::new(round.signed.note().clone()),
-            };
-            if published.as_ref().is_none_or(|p| p.size <= size) {
-                *published = Some(cosigned.clone());
-            }
-            for agency in &round.cosigners {
-                if own.get(agency).is_none_or(|o| o.size < size) {
-                    own.insert(agency.clone(), cosigned.clone());
-                }
-            }
+        let first = !round.has_quorum && round.is_met();
+        round.has_quorum |= first;
+        if first {
+            state.publish(size);
+        } else if round.has_quorum {
+            state.publish_late(size, agency);
         }
         drop(state);
-        self.poke();
+        if first {
+            self.poke();
+        }
+        Ok(())
     }
 
     /// The newest checkpoint with a quorum that `agency` has cosigned itself.
@@ -288,10 +302,15 @@ impl Witnesses {
         self.state().published.clone()
     }
 
-    /// How many witnesses there are, and how many of them make a quorum.
+    /// How many witnesses count for all, and how many of them make a quorum.
     pub fn counts(&self) -> (usize, usize) {
-        let members = self.state().members.len();
-        (members, quorum(members))
+        let witnesses = self.state().panel.len();
+        (witnesses, quorum(witnesses))
+    }
+
+    /// Whether `agency` witnesses for all.
+    pub fn is_on_panel(&self, agency: &AgencyId) -> bool {
+        self.state().panel.contains(agency)
     }
 
     /// A witness says that it has cosigned a longer log than this one.
@@ -312,6 +331,15 @@ impl Witnesses {
         self.state().saw_more.insert(agency.clone(), size);
     }
 
+    /// Whether statements of `agency` must wait: its witness has seen a longer log than this one,
+    /// or this is an old copy altogether. What an old copy acknowledged would be lost when the
+    /// newer one is back in its place; unanswered, it stays in the agency's outbox. A member that
+    /// lies about what it saw holds up itself alone.
+    pub fn must_wait(&self, agency: &AgencyId) -> bool {
+        let state = self.state();
+        state.saw_more.contains_key(agency) || state.is_old_copy()
+    }
+
     /// Who saw how much more than there is, if so many did that nothing is signed.
     pub fn rolled_back(&self) -> Option<(AgencyId, u64)> {
         let state = self.state();
@@ -322,12 +350,49 @@ impl Witnesses {
 
 impl State {
     fn is_old_copy(&self) -> bool {
-        let doubting = self
-            .saw_more
-            .keys()
-            .filter(|a| self.members.contains_key(a))
-            .count();
-        doubting > 0 && self.members.len() < quorum(self.members.len()).saturating_add(doubting)
+        let doubting = |a: &&AgencyId| self.panel.contains(*a);
+        let doubting = self.saw_more.keys().filter(doubting).count();
+        doubting > 0 && self.panel.len() < quorum(self.panel.len()).saturating_add(doubting)
+    }
+
+    /// The round of this size has its quorum: everybody who cosigned it may go by it.
+    fn publish(&mut self, size: u64) {
+        let Some(round) = self.rounds.iter().find(|r| r.size() == size) else {
+            return;
+        };
+        if self.published.as_ref().is_none_or(|p| p.size <= size) {
+            let note = Arc::new(round.signed.note().clone());
+            self.published = Some(Cosigned { size, note });
+        }
+        for agency in round.cosigners.clone() {
+            self.publish_for(size, &agency);
+        }
+    }
+
+    /// One more cosigned a round that had its quorum.
+    fn publish_late(&mut self, size: u64, agency: &AgencyId) {
+        self.publish_for(size, agency);
+        let round = self.rounds.iter().find(|r| r.size() == size);
+        if let (Some(round), Some(published)) = (round, &mut self.published)
+            && published.size == size
+            && round.panel.contains(agency)
+        {
+            published.note = Arc::new(round.signed.note().clone());
+        }
+    }
+
+    /// As [`State::publish`], for one that cosigned.
+    fn publish_for(&mut self, size: u64, agency: &AgencyId) {
+        if self.own.get(agency).is_some_and(|o| o.size >= size) {
+            return;
+        }
+        let mut rounds = self.rounds.iter();
+        let note = rounds
+            .find(|r| r.size() == size)
+            .and_then(|round| round.note_for(agency));
+        if let Some(note) = note.map(Arc::new) {
+            self.own.insert(agency.clone(), Cosigned { size, note });
+        }
     }
 }
 

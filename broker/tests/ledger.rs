@@ -15,6 +15,7 @@ use passerelle_model::{
     decide::{Command, Reply},
     error::ErrorCode,
     ids::AgencyId,
+    panel::Panel,
     state,
     time::Timestamp,
     vocabulary::Sector,
@@ -40,7 +41,7 @@ fn invite(ledger: &mut Ledger, n: u8) -> Reply {
 fn founded() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let broker = dir.path().join("b");
-    operator::init(&broker, &"essai".parse().unwrap()).unwrap();
+    operator::init(&broker, &"essai".parse().unwrap(), Panel::default()).unwrap();
     dir
 }
 
@@ -119,7 +120,7 @@ fn a_broker_is_never_made_over_another() {
     let home = founded();
     let dir = home.path().join("b");
     let keys = fs::read(dir.join("keys/checkpoint.pem")).unwrap();
-    assert!(operator::init(&dir, &"autre".parse().unwrap()).is_err());
+    assert!(operator::init(&dir, &"autre".parse().unwrap(), Panel::default()).is_err());
     assert_eq!(fs::read(dir.join("keys/checkpoint.pem")).unwrap(), keys);
 }
 

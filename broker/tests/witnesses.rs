@@ -22,6 +22,7 @@ use passerelle_model::{
     decide::{Command, Reply},
     error::ErrorCode,
     ids::{AgencyId, FederationId, witness_name},
+    panel::Panel,
     statement::AgencyKeys,
     vocabulary::Sector,
 };
@@ -49,7 +50,7 @@ impl World {
     fn new(parties: u8) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let broker = dir.path().join("b");
-        operator::init(&broker, &federation()).unwrap();
+        operator::init(&broker, &federation(), Panel::default()).unwrap();
         let ledger = Ledger::open(&broker).unwrap();
         let signer =
             Signer::new(&log_origin(&federation()), SigningKey::from_seed(&[77; 32])).unwrap();

@@ -4,11 +4,13 @@
 //! nonce is random, so that the leaf hash of an entry can't be guessed from its likely content.
 
 use crate::{
+    binary::{self, BinaryError},
     bytes::{Bytes, Digest, Nonce, PublicKey},
     canonical::{self, CanonicalError},
     commitment::Opening,
     error::ErrorCode,
     ids::{AgencyId, ConsentId, FederationId, RequestId},
+    panel::Panel,
     pdp::ItemRuling,
     permit::Permit,
     statement::{AgencyKeys, Envelope},
@@ -57,6 +59,8 @@ pub enum EntryBody {
         keys: BrokerKeys,
         /// The policy bundle in force.
         bundle: Digest,
+        /// How many members witness for all.
+        panel: Panel,
     },
     /// A policy bundle is in force from here on.
     BundleActivated {
@@ -220,16 +224,16 @@ pub struct Sidecar {
 
 impl Sidecar {
     /// Encodes for the journal.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, CanonicalError> {
-        Ok(serde_json::to_vec(self)?)
+    pub fn to_bytes(&self) -> Result<Vec<u8>, BinaryError> {
+        binary::to_vec(self)
     }
 
     /// Decodes; an empty sidecar has no bytes.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CanonicalError> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BinaryError> {
         if bytes.is_empty() {
             Ok(Self::default())
         } else {
-            Ok(serde_json::from_slice(bytes)?)
+            binary::from_slice(bytes)
         }
     }
 

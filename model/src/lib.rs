@@ -7,6 +7,7 @@
 //! inputs, signatures are checked by a function that the caller hands in.
 
 pub mod apply;
+pub mod binary;
 pub mod bytes;
 pub mod canonical;
 pub mod commitment;
@@ -14,11 +15,13 @@ pub mod decide;
 pub mod entry;
 pub mod error;
 pub mod ids;
+pub mod panel;
 pub mod pdp;
 pub mod permit;
 pub mod pip;
 pub mod records;
 pub mod request;
+pub mod seeded;
 pub mod state;
 pub mod statement;
 pub mod store;

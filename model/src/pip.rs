@@ -3,6 +3,7 @@
 use crate::{
     pdp::{CaseFacts, Matter},
     records::{Agreement, Case, Consent, RequestRow},
+    seeded::{Bug, seeded},
     state,
     statement::{Item, Reliance},
     store::{Read, StoreError},
@@ -40,6 +41,13 @@ pub fn collect(
     // One too many and a withdrawal might be the one that is not seen: deny on doubt.
     let (Some(consents), Some(agreements)) = (consents(view, row)?, agreements(view, row)?) else {
         return Ok(Collected::Doubt("too_many_candidates"));
+    };
+    let at = if seeded(Bug::ExpiredStillCounts) {
+        let began = consents.iter().map(|c| c.terms.given_at);
+        let began = began.chain(agreements.iter().map(|a| a.terms.starts_at));
+        began.max().unwrap_or(at)
+    } else {
+        at
     };
     Ok(Collected::Matter(Box::new(Matter {
         at,

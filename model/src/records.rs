@@ -30,8 +30,10 @@ pub struct Agency {
     pub certificate: String,
     /// Whether it is a member now.
     pub active: bool,
-    /// Index of the entry by which it joined.
+    /// Index of the entry by which it joined, or renewed its keys last.
     pub joined: u64,
+    /// Index of the entry since which it has been a member without a break.
+    pub since: u64,
 }
 
 impl Agency {

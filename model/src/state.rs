@@ -4,9 +4,11 @@
 //! fixed-size digests, or big-endian numbers, so that byte order is the order wanted.
 
 use crate::{
+    binary,
     bytes::{Digest, Handle},
     entry::BrokerKeys,
     ids::{AgencyId, AgreementId, CaseId, ConsentId, FederationId, RequestId},
+    panel::Panel,
     records::{Agency, Agreement, Case, Consent, Invitation, RequestRow},
     store::{Overlay, Read, StoreError},
     time::Timestamp,
@@ -14,7 +16,7 @@ use crate::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Version of the tables; another version on disk means rebuild.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// Most consents of a person, and agreements of a pair, that a decision looks at. With more it
 /// denies: the one left out might be the one that is withdrawn.
@@ -29,6 +31,8 @@ pub struct Federation {
     pub keys: BrokerKeys,
     /// The bundle in force.
     pub bundle: Digest,
+    /// How many members witness for all.
+    pub panel: Panel,
 }
 
 /// Keys of the tables.
@@ -149,7 +153,7 @@ pub fn row<T: DeserializeOwned>(state: &dyn Read, key: &[u8]) -> Result<Option<T
 
 /// Decodes a row's value.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
-    serde_json::from_slice(bytes).map_err(|e| StoreError(format!("row does not decode: {e}")))
+    binary::from_slice(bytes).map_err(|e| StoreError(format!("row does not decode: {e}")))
 }
 
 /// Writes one row.
@@ -159,7 +163,7 @@ pub fn put<T: Serialize>(
     value: &T,
 ) -> Result<(), StoreError> {
     let bytes =
-        serde_json::to_vec(value).map_err(|e| StoreError(format!("row does not encode: {e}")))?;
+        binary::to_vec(value).map_err(|e| StoreError(format!("row does not encode: {e}")))?;
     state.write(key, Some(bytes));
     Ok(())
 }

@@ -414,6 +414,7 @@ pub(crate) fn agency(agency: AgencyId, sector: Sector, active: bool) -> Agency {
         certificate: "00".to_owned(),
         active,
         joined: 0,
+        since: 0,
     }
 }
 

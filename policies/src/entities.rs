@@ -101,6 +101,14 @@ pub(crate) struct Slice {
     pub(crate) entities: Entities,
 }
 
+/// What the slices of one matter have in common.
+pub(crate) struct Base {
+    principal: EntityUid,
+    resource: EntityUid,
+    context: Attributes,
+    entities: Entities,
+}
+
 /// Builds slices of one matter.
 pub(crate) struct Slicer<'a> {
     pub(crate) names: &'a Names,
@@ -112,12 +120,9 @@ pub(crate) struct Slicer<'a> {
 type Attributes = Vec<(&'static str, RestrictedExpression)>;
 
 impl Slicer<'_> {
-    /// The slice with these candidates.
-    pub(crate) fn slice(
-        &self,
-        consent: Option<ConsentCandidate<'_>>,
-        agreement: Option<AgreementCandidate<'_>>,
-    ) -> Result<Slice, SliceError> {
+    /// What every slice of this matter has in it, whatever the candidates, validated against the
+    /// schema.
+    pub(crate) fn base(&self) -> Result<Base, SliceError> {
         let (names, matter) = (self.names, self.matter);
         let principal = uid(&names.worker, "requester");
         let resource = uid(&names.item, "asked");
@@ -147,42 +152,57 @@ impl Slicer<'_> {
             let kind = uid(&names.emergency_kind, kind.code());
             context.push(("emergency", reference(kind)));
         }
-        let optional = [
-            ("case", matter.case.as_ref().map(|c| self.case(c))),
-            ("consent", consent.map(|c| self.consent(c))),
-            ("agreement", agreement.map(|a| self.agreement(a))),
-        ];
-        for (name, built) in optional {
-            if let Some(built) = built {
-                let built = built?;
-                context.push((name, reference(built.uid())));
-                entities.push(built);
-            }
+        if let Some(case) = &matter.case {
+            let case = self.case(case)?;
+            context.push(("case", reference(case.uid())));
+            entities.push(case);
         }
-        self.close(principal, resource, context, entities)
-    }
-
-    /// Validates against the schema, then checks that what policies look into is there: the schema
-    /// is content with a reference to nothing, and a missing entity is how a guard falls silent.
-    fn close(
-        &self,
-        principal: EntityUid,
-        resource: EntityUid,
-        context: Attributes,
-        entities: Vec<Entity>,
-    ) -> Result<Slice, SliceError> {
         let mut looked_into: Vec<_> = entities.iter().map(Entity::uid).collect();
-        looked_into.push(uid(&self.names.agency, self.matter.holder.agency.as_str()));
+        looked_into.push(uid(&names.agency, matter.holder.agency.as_str()));
         let entities = Entities::from_entities(entities, Some(self.schema))
             .map_err(|e| SliceError::Entity(e.to_string()))?;
-        if let Some(missing) = looked_into.iter().find(|u| entities.get(u).is_none()) {
-            return Err(SliceError::Missing(missing.type_name().to_string()));
+        require(&entities, &looked_into)?;
+        Ok(Base {
+            principal,
+            resource,
+            context,
+            entities,
+        })
+    }
+
+    /// The slice with these candidates.
+    pub(crate) fn slice(
+        &self,
+        base: &Base,
+        consent: Option<ConsentCandidate<'_>>,
+        agreement: Option<AgreementCandidate<'_>>,
+    ) -> Result<Slice, SliceError> {
+        let mut context = base.context.clone();
+        let mut candidates = Vec::new();
+        if let Some(consent) = consent {
+            let consent = self.consent(consent)?;
+            context.push(("consent", reference(consent.uid())));
+            candidates.push(consent);
         }
+        if let Some(agreement) = agreement {
+            let agreement = self.agreement(agreement)?;
+            context.push(("agreement", reference(agreement.uid())));
+            candidates.push(agreement);
+        }
+        let looked_into: Vec<_> = candidates.iter().map(Entity::uid).collect();
+        let mut entities = base.entities.clone();
+        if !candidates.is_empty() {
+            // Validates these against the schema; those of the base were.
+            entities = entities
+                .add_entities(candidates, Some(self.schema))
+                .map_err(|e| SliceError::Entity(e.to_string()))?;
+        }
+        require(&entities, &looked_into)?;
         let context = Context::from_pairs(context.into_iter().map(|(k, v)| (k.to_owned(), v)))
             .map_err(|e| SliceError::Entity(e.to_string()))?;
         Ok(Slice {
-            principal,
-            resource,
+            principal: base.principal.clone(),
+            resource: base.resource.clone(),
             context,
             entities,
         })
@@ -385,6 +405,15 @@ impl Slicer<'_> {
         ];
         RestrictedExpression::new_record(fields.map(|(k, v)| (k.to_owned(), v)))
             .map_err(|e| SliceError::Entity(e.to_string()))
+    }
+}
+
+/// Checks that what policies look into is there: the schema is content with a reference to nothing,
+/// and a missing entity is how a guard falls silent.
+fn require(entities: &Entities, looked_into: &[EntityUid]) -> Result<(), SliceError> {
+    match looked_into.iter().find(|u| entities.get(u).is_none()) {
+        Some(missing) => Err(SliceError::Missing(missing.type_name().to_string())),
+        None => Ok(()),
     }
 }
 

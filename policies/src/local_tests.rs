@@ -25,6 +25,7 @@ fn agency(sector: Sector) -> Agency {
         certificate: "00".to_owned(),
         active: true,
         joined: 0,
+        since: 0,
     }
 }
 

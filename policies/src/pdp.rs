@@ -128,10 +128,12 @@ impl CedarPdp {
             matter,
         };
         let (consents, agreements) = (consents(matter), agreements(matter));
+        let base = slicer.base()?;
         let mut denials = Vec::new();
-        let mut review = None;
+        let mut tried = Vec::new();
+        // A permit by any set comes before a review by any other, so permits are looked for first.
         for set in candidate_sets(&consents, &agreements) {
-            let slice = slicer.slice(set.consent, set.agreement)?;
+            let slice = slicer.slice(&base, set.consent, set.agreement)?;
             let alone = set.consent.is_none() && set.agreement.is_none();
             if alone && matter.emergency.is_some() {
                 let against = match self.ask("override", &slice)? {
@@ -151,12 +153,12 @@ impl CedarPdp {
                 Answer::Allowed(_) => BTreeSet::new(),
                 Answer::Denied(rules) => rules,
             };
-            if review.is_some() {
-                continue;
-            }
+            tried.push((set, slice, against));
+        }
+        for (set, slice, against) in tried {
             match self.ask("release_with_review", &slice)? {
                 Answer::Allowed(rules) if self.may_carry(matter, &rules, set) => {
-                    review = Some((rules, against, set));
+                    return self.review(&rules, &against, set);
                 }
                 Answer::Allowed(_) => denials.push(BTreeSet::new()),
                 // What stands against a consent is no reason if the request relies on an agreement.
@@ -164,10 +166,7 @@ impl CedarPdp {
                 Answer::Denied(rules) => denials.push(rules),
             }
         }
-        match review {
-            Some((rules, against, set)) => self.review(&rules, &against, set),
-            None => Ok(self.deny(matter, &denials, consents.len(), agreements.len())),
-        }
+        Ok(self.deny(matter, &denials, consents.len(), agreements.len()))
     }
 
     /// The review, with why a person has to look where a rule says so.

@@ -27,6 +27,18 @@ pub struct BrokerStatus {
     pub members: Vec<MemberStatus>,
     /// Digest of the policy bundle.
     pub bundle: String,
+    /// Set while nothing is signed because witnesses have cosigned a longer log than this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub old_copy: Option<SeenMore>,
+}
+
+/// A witness that has cosigned more than the broker's log holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenMore {
+    /// Whose witness.
+    pub agency: String,
+    /// How many entries it has cosigned.
+    pub size: u64,
 }
 
 /// One member, as its broker sees it.
@@ -67,6 +79,10 @@ pub struct AgentStatus {
     pub without_handle: u64,
     /// Size of the tree that this witness cosigned last.
     pub witness_size: u64,
+    /// When the newest entry was sequenced of which the broker gave notice here, by the broker's
+    /// clock. If it stays while others hear news, the broker may be keeping something back.
+    #[serde(default)]
+    pub heard_at: Option<Timestamp>,
     /// Statements that wait to be sent.
     pub outbox: u64,
     /// Requests that wait for a reviewer here.

@@ -12,6 +12,7 @@ use passerelle_broker::{BrokerError, Invited};
 use passerelle_model::{
     error::ErrorCode,
     ids::{AgencyId, FederationId},
+    panel::Panel,
     vocabulary::{Sector, WorkerRole},
 };
 use passerelle_proto::{v1, views::BrokerStatus};
@@ -80,8 +81,12 @@ pub(crate) async fn agent_serve(dir: &Path) -> Result<(), Failure> {
 }
 
 /// Founds a federation.
-pub(crate) fn broker_init(dir: &Path, federation: &FederationId) -> Result<(), Failure> {
-    passerelle_broker::init(dir, federation).map_err(broker_failure)
+pub(crate) fn broker_init(
+    dir: &Path,
+    federation: &FederationId,
+    witnesses: Panel,
+) -> Result<(), Failure> {
+    passerelle_broker::init(dir, federation, witnesses).map_err(broker_failure)
 }
 
 /// Serves the broker until a signal.

@@ -8,6 +8,7 @@ use super::{
 use clap::{Args, Subcommand};
 use passerelle_model::{
     ids::{AgencyId, FederationId},
+    panel::Panel,
     time::Timestamp,
     vocabulary::Sector,
 };
@@ -44,6 +45,9 @@ Examples:
         /// Public name: 2 to 40 lower-case letters, digits and inner hyphens
         #[arg(long, value_name = "NAME")]
         federation: FederationId,
+        /// How many members, those of longest standing, witness for all: 1 to 32, fixed for good
+        #[arg(long, value_name = "SEATS", default_value_t)]
+        witnesses: Panel,
     },
     /// Serve the federation until SIGINT or SIGTERM
     #[command(after_help = "\
@@ -108,8 +112,12 @@ struct Place {
 /// Runs the command.
 pub(super) async fn run(global: Global, args: BrokerArgs) -> Result<Exit, Failure> {
     match args.verb {
-        Verb::Init { place, federation } => {
-            backend::broker_init(&place.dir, &federation)?;
+        Verb::Init {
+            place,
+            federation,
+            witnesses,
+        } => {
+            backend::broker_init(&place.dir, &federation, witnesses)?;
             let done = serde_json::json!({ "federation": federation, "dir": place.dir });
             output::print(global, &done, |_| {
                 format!(
@@ -169,6 +177,20 @@ pub(super) async fn run(global: Global, args: BrokerArgs) -> Result<Exit, Failur
     Ok(Exit::Done)
 }
 
+fn published_text(status: &BrokerStatus) -> String {
+    match &status.old_copy {
+        None => format!(
+            "{} entries, cosigned by at least {} of {} witnesses",
+            status.published_size, status.quorum, status.witnesses
+        ),
+        Some(seen) => format!(
+            "nothing: `{}` has cosigned {} entries, so this is an old copy; put the newest journal \
+             in its place",
+            seen.agency, seen.size
+        ),
+    }
+}
+
 fn status_text(status: &BrokerStatus, running: bool) -> String {
     let yes_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     let rows: Vec<[String; 5]> = status
@@ -189,13 +211,7 @@ fn status_text(status: &BrokerStatus, running: bool) -> String {
         ("runs", yes_no(running)),
         ("version", status.version.clone()),
         ("log entries", status.log_size.to_string()),
-        (
-            "published",
-            format!(
-                "{} entries, cosigned by at least {} of {} witnesses",
-                status.published_size, status.quorum, status.witnesses
-            ),
-        ),
+        ("published", published_text(status)),
         ("policy bundle", status.bundle.clone()),
     ]);
     let members = table(

@@ -55,11 +55,16 @@ impl Failure {
 
     /// Something on this machine failed.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
+        let message = message.into();
+        // ENOSPC comes through many layers, all of which keep the system's own words.
+        let is_full = ["os error 28", "StorageFull"]
+            .iter()
+            .any(|w| message.contains(w));
         Self {
             exit: Exit::Failed,
             code: "failed",
-            message: message.into(),
-            hint: None,
+            message,
+            hint: is_full.then(|| MAKE_ROOM.to_owned()),
         }
     }
 
@@ -138,6 +143,9 @@ const fn exit_of(code: ErrorCode) -> Exit {
     }
 }
 
+/// What to do when a disk is full.
+const MAKE_ROOM: &str = "the disk is full: make room and start it again";
+
 const fn hint(code: ErrorCode) -> Option<&'static str> {
     Some(match code {
         ErrorCode::UnknownAgency => "`agent status` lists the members",
@@ -149,6 +157,7 @@ const fn hint(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::Unavailable => "check that the other process runs and try again",
         ErrorCode::WrongState => "`agent show ID` says where it stands",
         ErrorCode::Internal => "see the log of the node",
+        ErrorCode::Storage => "the log of the node names the file; if the disk is full, make room",
         _ => return None,
     })
 }

@@ -39,6 +39,12 @@ pub(super) fn agent_status(status: &AgentStatus) -> String {
         ("people", people),
         ("facts", status.facts.to_string()),
         ("tree witnessed", format!("{} entries", status.witness_size)),
+        (
+            "newest notice",
+            status
+                .heard_at
+                .map_or_else(|| "none yet".to_owned(), |at| at.to_rfc3339()),
+        ),
         ("statements to send", status.outbox.to_string()),
         ("inbox", format!("{} to review", status.reviews)),
         ("members", status.members.join(", ")),

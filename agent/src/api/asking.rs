@@ -51,7 +51,8 @@ pub(super) async fn ask(node: &Node, request: v1::AskRequest) -> Reply {
             let decided = row.is_some_and(|row| row.status != RequestStatus::Submitted);
             Ok(decided.then_some(()))
         };
-        node.wait_for(NOTICE_TIMEOUT, decided)
+        let row = state::key::of(state::key::ASK, request.as_str().as_bytes());
+        node.wait_for(NOTICE_TIMEOUT, row, decided)
             .await
             .map_err(refused)?;
     }
@@ -212,8 +213,7 @@ pub(super) async fn review(node: &Node, request: v1::ReviewRequest) -> Reply {
     let statement = node
         .core
         .write(now, move |view| {
-            let trust = crate::trust::Trust::load(&context.identity.anchors, view);
-            let trust = trust.map_err(storage)?;
+            let trust = context.trust(view).map_err(storage)?;
             let events =
                 review::review(&context, view, &trust, &reviewed, verdict, &worker.id, now)?;
             let statement = events.iter().find_map(|event| match event {

@@ -13,13 +13,13 @@ use std::str::FromStr;
 use tonic::Status;
 
 /// A code of a vocabulary.
-pub(super) fn code<T: FromStr<Err = UnknownCode>>(field: &str, text: &str) -> Result<T, Status> {
+pub fn code<T: FromStr<Err = UnknownCode>>(field: &str, text: &str) -> Result<T, Status> {
     text.parse()
         .map_err(|e: UnknownCode| refuse(ErrorCode::UnknownCode, format!("`{field}`: {e}")))
 }
 
 /// A code that may be left out.
-pub(super) fn optional_code<T: FromStr<Err = UnknownCode>>(
+pub fn optional_code<T: FromStr<Err = UnknownCode>>(
     field: &str,
     text: &str,
 ) -> Result<Option<T>, Status> {
@@ -30,7 +30,7 @@ pub(super) fn optional_code<T: FromStr<Err = UnknownCode>>(
 }
 
 /// Several codes.
-pub(super) fn codes<T: FromStr<Err = UnknownCode>>(
+pub fn codes<T: FromStr<Err = UnknownCode>>(
     field: &str,
     texts: &[String],
 ) -> Result<Vec<T>, Status> {
@@ -38,13 +38,13 @@ pub(super) fn codes<T: FromStr<Err = UnknownCode>>(
 }
 
 /// An identifier.
-pub(super) fn id<T: FromStr<Err = InvalidId>>(field: &str, text: &str) -> Result<T, Status> {
+pub fn id<T: FromStr<Err = InvalidId>>(field: &str, text: &str) -> Result<T, Status> {
     text.parse()
         .map_err(|e: InvalidId| refuse(ErrorCode::Malformed, format!("`{field}`: {e}")))
 }
 
 /// An identifier that may be left out.
-pub(super) fn optional_id<T: FromStr<Err = InvalidId>>(
+pub fn optional_id<T: FromStr<Err = InvalidId>>(
     field: &str,
     text: &str,
 ) -> Result<Option<T>, Status> {
@@ -55,10 +55,7 @@ pub(super) fn optional_id<T: FromStr<Err = InvalidId>>(
 }
 
 /// Several identifiers.
-pub(super) fn ids<T: FromStr<Err = InvalidId>>(
-    field: &str,
-    texts: &[String],
-) -> Result<Vec<T>, Status> {
+pub fn ids<T: FromStr<Err = InvalidId>>(field: &str, texts: &[String]) -> Result<Vec<T>, Status> {
     texts.iter().map(|text| id(field, text)).collect()
 }
 
@@ -84,7 +81,7 @@ pub(super) fn are_members(node: &Node, field: &str, agencies: &[AgencyId]) -> Re
 }
 
 /// A person.
-pub(super) fn person(wire: &v1::Person) -> Result<Person, Status> {
+pub fn person(wire: &v1::Person) -> Result<Person, Status> {
     let v1::Person {
         family_name,
         given_name,
@@ -118,7 +115,7 @@ pub(super) fn worker(node: &Node, id: &str) -> Result<Worker, Status> {
 }
 
 /// `YYYY-MM-DD` (its first instant in UTC) or `YYYY-MM-DDTHH:MM:SSZ`.
-pub(super) fn time(field: &str, text: &str) -> Result<Timestamp, Status> {
+pub fn time(field: &str, text: &str) -> Result<Timestamp, Status> {
     parse_time(text).ok_or_else(|| {
         refuse(
             ErrorCode::Malformed,

@@ -9,7 +9,7 @@ mod asking;
 mod auditing;
 mod cases;
 mod consents;
-mod input;
+pub mod input;
 
 use crate::{
     event::Event,
@@ -103,6 +103,7 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
         facts: meta.facts,
         without_handle: meta.without_handle,
         witness_size: meta.witness.size,
+        heard_at: meta.heard_at,
         outbox: meta.outbox,
         reviews: meta.reviews,
         members: members

@@ -98,12 +98,12 @@ fn a_witness_cosigns_what_extends_its_tree_and_remembers_it() {
             proof: Vec::new(),
             checkpoint,
         };
-        run(crate::witness::round(
-            &clinic.context,
-            &clinic.core,
-            &clock,
-            round,
-        ))
+        let (context, core) = (&clinic.context, &clinic.core);
+        run(async {
+            crate::witness::round(context, core, &clock, round)
+                .await?
+                .await
+        })
         .unwrap()
     };
     use v1::agent_frame::Frame;

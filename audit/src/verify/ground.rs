@@ -3,19 +3,29 @@
 //!
 //! In scope: what holds under any policy: a consent that is relied on is recorded, not withdrawn
 //! for this recipient and category, not expired, and names recipient, discloser, category and
-//! purpose; an agreement is signed by all, in force, and has a line. Out of scope: whether the
-//! policy rules were applied rightly, which is for a replay with the bundle.
+//! purpose; what is asked on consent rests on one; an agreement is signed by all, in force, and has
+//! a line. Out of scope: whether the policy rules were applied rightly, which is for a replay with
+//! the bundle.
 
 use super::{
     fault::{Fault, FaultCode},
     ledger::{Allowed, Decision, Id, Ledger, Request, Since},
     report::Check,
 };
+use passerelle_model::vocabulary::LegalBasis;
 
 impl Ledger {
     /// Checks every consent and agreement on which an allowed item rests, as of now.
     pub(super) fn check_ground(&mut self, row: &Request, decision: &Decision) -> Result<(), Fault> {
+        let asked_on_consent = row
+            .asked
+            .as_ref()
+            .is_some_and(|asked| asked.basis == LegalBasis::Consent);
         for allowed in &decision.allowed {
+            if asked_on_consent && allowed.consent.is_none() {
+                let message = "it is on the basis `consent`, and names none".to_owned();
+                return Err(self.fault(FaultCode::Ground, message));
+            }
             if let Some(consent) = allowed.consent {
                 self.tally.checked(Check::Ground, 1);
                 self.check_consent(row, allowed, consent)?;

@@ -16,6 +16,7 @@ use passerelle_model::{
     bytes::{Digest, Nonce, PublicKey},
     entry::EntryBody,
     ids::{AgencyId, FederationId},
+    panel::Panel,
     pdp::Obligation,
     request::Status,
     statement::{AgencyKeys, Item, WithdrawalScope},
@@ -65,6 +66,8 @@ pub(super) struct Member {
     /// None if it never enrolled, as far as can be read.
     pub(super) keys: Option<AgencyKeys>,
     pub(super) active: bool,
+    /// Index of the entry since which it has been a member without a break.
+    pub(super) since: u64,
     /// Index of the entry that last changed the above.
     pub(super) touched: u64,
 }
@@ -216,6 +219,8 @@ pub(super) struct Ledger {
     pub(super) invitations: HashMap<Digest, Invitation>,
     /// The bundle in force, and since which index.
     pub(super) bundle: Option<(Digest, u64)>,
+    /// How many members witness for all.
+    pub(super) panel: Panel,
     pub(super) requests: HashMap<Id, Request>,
     pub(super) consents: HashMap<Id, Consent>,
     pub(super) agreements: HashMap<Id, Agreement>,
@@ -243,6 +248,7 @@ impl Ledger {
             members: Vec::new(),
             invitations: HashMap::new(),
             bundle: None,
+            panel: Panel::default(),
             requests: HashMap::new(),
             consents: HashMap::new(),
             agreements: HashMap::new(),
@@ -318,7 +324,8 @@ impl Ledger {
                 federation,
                 keys,
                 bundle,
-            } => self.founded(federation, &keys.checkpoint, *bundle),
+                panel,
+            } => self.founded(federation, &keys.checkpoint, *bundle, *panel),
             EntryBody::BundleActivated { bundle } => {
                 self.bundle = Some((*bundle, self.index));
                 Ok(())
@@ -423,6 +430,7 @@ impl Ledger {
             name: name.clone(),
             keys: None,
             active: false,
+            since: 0,
             touched: 0,
         });
         new

@@ -14,6 +14,7 @@ use crate::{
 use passerelle_model::{
     bytes::Digest,
     ids::{AgencyId, FederationId, witness_name},
+    panel::Panel,
     statement::AgencyKeys,
     time::Timestamp,
     vocabulary::Sector,
@@ -25,7 +26,9 @@ impl Ledger {
         federation: &FederationId,
         checkpoint_key: &str,
         bundle: Digest,
+        panel: Panel,
     ) -> Result<(), Fault> {
+        self.panel = panel;
         self.bundle = Some((bundle, self.index));
         if *federation != self.federation {
             let message = format!("the log is of the federation `{federation}`");
@@ -92,6 +95,9 @@ impl Ledger {
         let index = self.index;
         if let Some(member) = self.member_mut(agency) {
             member.keys = Some(keys.clone());
+            if !member.active {
+                member.since = index;
+            }
             member.active = true;
             member.touched = index;
         }
@@ -114,14 +120,13 @@ impl Ledger {
         Ok(())
     }
 
-    /// The quorum of the members at the end of the log.
+    /// The quorum of the panel at the end of the log.
     pub(super) fn own_quorum(&mut self, signed: &SignedCheckpoint) -> Result<Cosignatures, Fault> {
         let mut keys: Vec<VerifierKey> = Vec::new();
         let mut count = 0;
-        for member in self.members.iter().filter(|member| member.active) {
-            let Some(enrolled) = &member.keys else {
-                continue;
-            };
+        let active = self.members.iter().filter(|member| member.active);
+        let enrolled = active.filter_map(|m| Some((m.since, (m, m.keys.as_ref()?))));
+        for (member, enrolled) in self.panel.seats(enrolled) {
             count += 1;
             let name = witness_name(&self.federation, &member.name);
             // A key that verifies nothing, or that is another's, counts as a witness that never

@@ -26,13 +26,14 @@ pub use report::{Cosignatures, MAX_WARNINGS, Report, Trust, Warning, WitnessLine
 use crate::{
     checkpoint::{self, SignedCheckpoint},
     export::{ExportError, ExportHeader, ExportReader},
+    keys::DecodedKey,
     note::{SignatureType, VerifierKey},
 };
 use ledger::Ledger;
 use passerelle_model::ids::FederationId;
 use report::Check;
 use row::{Job, Parsed};
-use std::io::BufRead;
+use std::{collections::HashMap, io::BufRead};
 
 /// Most rows of a chunk.
 const CHUNK_ROWS: u64 = 4096;
@@ -264,9 +265,16 @@ impl Chunk {
 
 fn check_signatures(ledger: &mut Ledger, rows: &[Parsed], threads: usize) -> Result<(), Fault> {
     let jobs = std::mem::take(&mut ledger.jobs);
+    // Few agencies sign the many statements of a chunk.
+    let mut keys = HashMap::new();
+    for job in &jobs {
+        keys.entry(job.key)
+            .or_insert_with(|| DecodedKey::new(&job.key));
+    }
     let outcomes = in_parallel(&jobs, threads, |job: &Job| {
-        rows.get(job.position)
-            .is_some_and(|row| row.is_signed_by(&job.key))
+        let key = keys.get(&job.key).and_then(Option::as_ref);
+        let row = rows.get(job.position);
+        key.zip(row).is_some_and(|(key, row)| row.is_signed_by(key))
     });
     for (job, is_signed) in jobs.iter().zip(outcomes) {
         if is_signed {

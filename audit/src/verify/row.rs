@@ -3,9 +3,9 @@
 //! Pure and independent of all other rows, so that rows are parsed on several threads.
 
 use super::fault::{Fault, FaultCode};
-use crate::{dsse, export::ExportRow, merkle::leaf_hash};
+use crate::{dsse, export::ExportRow, keys::DecodedKey, merkle::leaf_hash};
 use passerelle_model::{
-    bytes::{Commitment, Digest, PublicKey, Signature},
+    bytes::{Commitment, Digest, PublicKey},
     commitment::{Field, Opening},
     entry::{Entry, EntryBody, MAX_ENTRY_BYTES},
     ids::FederationId,
@@ -154,13 +154,11 @@ fn commitments(body: &Body) -> Vec<(Field, Commitment)> {
 
 impl Parsed {
     /// Whether the statement's signature is by this key.
-    pub(super) fn is_signed_by(&self, key: &PublicKey) -> bool {
-        let check = |payload: &[u8], signature: &Signature| {
-            dsse::verify(key, PAYLOAD_TYPE, payload, signature)
-        };
+    pub(super) fn is_signed_by(&self, key: &DecodedKey) -> bool {
         match self.entry.as_ref().map(|readable| &readable.entry.body) {
             Some(EntryBody::Said { envelope, .. }) => {
-                check(&envelope.payload.0, &envelope.signature)
+                let Envelope { payload, signature } = envelope;
+                dsse::verify_decoded(key, PAYLOAD_TYPE, &payload.0, signature)
             }
             _ => false,
         }

@@ -373,6 +373,9 @@ fn a_consent_or_agreement_that_does_not_cover_is_found() {
     };
     let on_consent = permit(Some(crate::world::consent_id(1)), None);
     assert_refused(&on_consent, decided, Code::Ground);
+    // On consent, and on none in particular.
+    let on_nothing = permit(None, None);
+    assert_refused(&on_nothing, decided, Code::Ground);
 
     // An agreement that one party has not signed.
     let mut records = story().records;

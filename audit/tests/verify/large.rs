@@ -60,7 +60,7 @@ fn exchange(rows: &mut Vec<Row>, at: Timestamp, number: u64) {
         holder: agency(1),
         items: vec![item],
         purpose: Purpose::Plan,
-        basis: LegalBasis::Consent,
+        basis: LegalBasis::Gdpr6,
         reliance: None,
         case: None,
         emergency: None,

@@ -8,6 +8,7 @@ use passerelle_model::{
     decide::{Command, Inputs, Reply, decide},
     entry::{BrokerKeys, EntryBody, Record},
     ids::{AgencyId, AgreementId, CaseId, ConsentId, FederationId, RequestId, witness_name},
+    panel::Panel,
     pdp::{Effect, Matter, Obligation, PolicyDecisionPoint, Reason, Ruling},
     records::RequestRow,
     state,
@@ -185,7 +186,11 @@ impl World {
             oprf: PublicKey([2; 32]),
         };
         let federation = federation();
-        world.run(&Command::Found { federation, keys });
+        world.run(&Command::Found {
+            federation,
+            keys,
+            panel: Panel::default(),
+        });
         for n in 0..4 {
             world.enrol(n);
         }
@@ -316,7 +321,10 @@ impl World {
                 level: Level::Known,
             }],
             purpose: Purpose::Plan,
-            basis: LegalBasis::Consent,
+            basis: match &reliance {
+                Some(Reliance::Agreement(_)) => LegalBasis::Gdpr6,
+                Some(Reliance::Consent(_)) | None => LegalBasis::Consent,
+            },
             reliance,
             case: None,
             emergency: None,

@@ -164,6 +164,11 @@ impl v1::admin_server::Admin for AdminService {
         view.published_size = broker.witnesses.published().map_or(0, |p| p.size);
         view.witnesses = witnesses as u64;
         view.quorum = quorum as u64;
+        let seen_more = broker.witnesses.rolled_back();
+        view.old_copy = seen_more.map(|(agency, size)| views::SeenMore {
+            agency: agency.to_string(),
+            size,
+        });
         for member in &mut view.members {
             let id = agency(&member.agency)?;
             member.connected = broker.sessions.contains(&id);
@@ -189,7 +194,8 @@ pub(crate) fn describe(view: &View) -> Result<views::BrokerStatus, BrokerError> 
             waiting: sequencer::waiting_for(view, &agency.agency)?.len() as u64,
         });
     }
-    let witnesses = members.iter().filter(|m| m.active).count();
+    let active = members.iter().filter(|m| m.active).count();
+    let witnesses = active.min(u16::from(federation.panel).into());
     Ok(views::BrokerStatus {
         federation: federation.federation.to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -199,5 +205,6 @@ pub(crate) fn describe(view: &View) -> Result<views::BrokerStatus, BrokerError> 
         quorum: passerelle_audit::witness::quorum(witnesses) as u64,
         members,
         bundle: federation.bundle.to_hex(),
+        old_copy: None,
     })
 }

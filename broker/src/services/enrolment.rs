@@ -87,6 +87,11 @@ impl v1::enrolment_server::Enrolment for EnrolmentService {
             certificate: certificate.serial_hex.clone(),
         };
         let index = self.sequence(command).await?;
+        let federation = state::federation(projection.as_ref()).map_err(|e| internal(&e.into()))?;
+        let panel = federation
+            .ok_or_else(|| convert::status(ErrorCode::Internal))?
+            .panel;
+        let witness_panel = u16::from(panel).into();
         // An agency that enrols again has new keys: its old certificate ends now.
         if let Some(former) = former {
             broker.connections.revoke(&former.certificate);
@@ -107,6 +112,7 @@ impl v1::enrolment_server::Enrolment for EnrolmentService {
             permit_key: broker.keys.permit.0.to_vec(),
             oprf_key: broker.keys.oprf.0.to_vec(),
             index,
+            witness_panel,
         }))
     }
 }

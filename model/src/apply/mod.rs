@@ -9,6 +9,7 @@ use crate::{
     commitment::{self, Field},
     entry::{BrokerKeys, EntryBody, Record, Sidecar, StopCause},
     ids::{AgencyId, ConsentId, FederationId, RequestId},
+    panel::Panel,
     pdp::{Effect, ItemRuling},
     permit::Permit,
     records::{
@@ -39,7 +40,8 @@ pub fn apply(view: &mut Overlay<'_>, index: u64, record: &Record) -> Result<(), 
             federation,
             keys,
             bundle,
-        } => founded(view, federation, keys, bundle),
+            panel,
+        } => founded(view, federation, keys, bundle, *panel),
         EntryBody::BundleActivated { bundle } => bundle_activated(view, bundle),
         EntryBody::Invited {
             agency,
@@ -79,11 +81,13 @@ fn founded(
     federation: &FederationId,
     keys: &BrokerKeys,
     bundle: &Digest,
+    panel: Panel,
 ) -> Result<(), StoreError> {
     let row = Federation {
         federation: federation.clone(),
         keys: keys.clone(),
         bundle: *bundle,
+        panel,
     };
     state::put(view, key::federation(), &row)
 }
@@ -120,12 +124,15 @@ fn enrolled(
     view.write(key::invitation(token), None);
     end_invitations(view, agency)?;
     view.write(key::membership(index), Some(Vec::new()));
+    // Who renews its keys has been here all along.
+    let member = state::member(view, agency)?;
     let row = Agency {
         agency: agency.clone(),
         keys: keys.clone(),
         certificate: certificate.to_owned(),
         active: true,
         joined: index,
+        since: member.map_or(index, |member| member.since),
     };
     state::put(view, key::agency(agency.as_str()), &row)
 }

@@ -8,6 +8,7 @@ use crate::{
     pdp::ItemRuling,
     records::{Consent, RequestRow},
     request::Status,
+    seeded::{Bug, seeded},
     state::{self, key},
     statement::{ConsentTerms, Verified, Withdrawal, WithdrawalScope},
     store::Read as _,
@@ -130,13 +131,17 @@ fn affects(consent: &Consent, row: &RequestRow) -> bool {
 /// What has not left is stopped; who has received is told. Says whether there was something to do.
 fn undo(draft: &mut Draft<'_, '_>, row: &RequestRow, consent: &Consent) -> Step<bool> {
     let (request, consent) = (row.request.clone(), consent.terms.consent.clone());
+    if row.status.is_open() && seeded(Bug::WithdrawalStopsNothing) {
+        return Ok(false);
+    }
     if row.status.is_open() {
         let cause = StopCause::Withdrawn(consent);
         draft.push_public(EntryBody::Stopped { request, cause })?;
     } else if matches!(
         row.status,
         Status::Answered | Status::Delivered | Status::Viewed
-    ) {
+    ) && !seeded(Bug::WithdrawalToldToNobody)
+    {
         draft.push_public(EntryBody::Recalled { request, consent })?;
     } else {
         return Ok(false);

@@ -15,6 +15,7 @@ use crate::{
     pip::{self, Collected},
     records::{Decision, RequestRow},
     request::{Status, Step as Move},
+    seeded::{Bug, seeded},
     state::{self, key},
     statement::{
         Answer, Item, MAX_ITEMS, PAYLOAD_ANSWER, PAYLOAD_CONTEXT, Receipt, ReceiptKind, Renewal,
@@ -106,7 +107,10 @@ fn rule_all(draft: &Draft<'_, '_>, row: &RequestRow) -> Step<Vec<ItemRuling>> {
         return Err(Stop::Refused(ErrorCode::OutOfRange));
     };
     let collected = pip::collect(draft.state, row, *first, draft.inputs.now)?;
+    let [chance, ..] = draft.inputs.seed;
+    let by_chance = seeded(Bug::DecisionByChance) && chance % 2 == 0;
     let rule = |item: &Item| match &collected {
+        _ if by_chance => Ruling::deny("chance"),
         Collected::Matter(matter) => {
             let matter = Matter {
                 item: *item,
@@ -226,6 +230,10 @@ pub(super) fn answer(draft: &mut Draft<'_, '_>, said: &Verified, answer: &Answer
     let row = load(draft, &answer.request)?;
     ensure(row.holder == said.statement().agency, ErrorCode::NotAParty)?;
     ensure(row.status != Status::Stopped, ErrorCode::PermitWithdrawn)?;
+    // A crash cut a batch between a new decision and its permit: the one that was is over, and
+    // another will be offered. Any other code would make the holder give the request up.
+    let awaits_another = row.status == Status::Queued && row.permit.is_some();
+    ensure(!awaits_another, ErrorCode::PermitExpired)?;
     ensure(row.status == Status::Offered, ErrorCode::WrongState)?;
     let permit = row.permit.as_ref().ok_or(ErrorCode::WrongState)?;
     ensure(permit.digest == answer.permit, ErrorCode::PermitMismatch)?;
@@ -247,6 +255,9 @@ pub(super) fn answer(draft: &mut Draft<'_, '_>, said: &Verified, answer: &Answer
 
 /// Every item that the permit allows must still be allowed, on terms no stricter.
 fn check_ground(draft: &mut Draft<'_, '_>, row: &RequestRow) -> Step {
+    if seeded(Bug::WithdrawalStopsNothing) {
+        return Ok(());
+    }
     let items = rule_all(draft, row)?;
     let decision = row.decision.as_ref().ok_or(ErrorCode::WrongState)?;
     let gone =
@@ -305,11 +316,18 @@ pub(super) fn renewal(draft: &mut Draft<'_, '_>, said: &Verified, renewal: &Rene
     ensure(named, ErrorCode::PermitMismatch)?;
     let now = draft.inputs.now;
     ensure(now < row.not_after, ErrorCode::WrongState)?;
-    let young_until = |not_after: Timestamp| not_after.minus_s(PERMIT_LIFE_S - MIN_RENEWAL_AGE_S);
+    // What counts is what another permit would gain: near the end of the request it would end with
+    // this one, whatever its age, and a holder whose clock is fast would ask for ever.
+    let until = match seeded(Bug::RenewalForNothing) {
+        true => now.plus_s(PERMIT_LIFE_S),
+        false => now.plus_s(PERMIT_LIFE_S).min(row.not_after),
+    };
+    let gains_little =
+        |not_after: Timestamp| now < not_after && until < not_after.plus_s(MIN_RENEWAL_AGE_S);
     if row
         .permit
         .as_ref()
-        .is_some_and(|p| now < young_until(p.not_after))
+        .is_some_and(|p| gains_little(p.not_after))
     {
         let items = rule_all(draft, &row)?;
         let decision = row.decision.as_ref().ok_or(ErrorCode::WrongState)?;

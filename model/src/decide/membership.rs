@@ -6,6 +6,7 @@ use crate::{
     entry::{BrokerKeys, EntryBody, StopCause},
     error::ErrorCode,
     ids::{AgencyId, FederationId},
+    panel::Panel,
     state::{self, key},
     statement::AgencyKeys,
     time::Timestamp,
@@ -16,6 +17,7 @@ pub(super) fn found(
     draft: &mut Draft<'_, '_>,
     federation: &FederationId,
     keys: &BrokerKeys,
+    panel: Panel,
 ) -> Step<Reply> {
     ensure(
         state::federation(draft.state)?.is_none(),
@@ -25,6 +27,7 @@ pub(super) fn found(
         federation: federation.clone(),
         keys: keys.clone(),
         bundle: draft.inputs.pdp.bundle(),
+        panel,
     })?;
     Ok(Reply::Done { index })
 }

@@ -18,6 +18,7 @@ use crate::{
     entry::{BrokerKeys, Entry, EntryBody, MAX_ENTRY_BYTES, Record, Sidecar},
     error::ErrorCode,
     ids::{AgencyId, FederationId, RequestId},
+    panel::Panel,
     pdp::PolicyDecisionPoint,
     state,
     statement::{AgencyKeys, Body, VERSION, Verified},
@@ -61,6 +62,8 @@ pub enum Command {
         federation: FederationId,
         /// Its broker's keys.
         keys: BrokerKeys,
+        /// How many members witness for all.
+        panel: Panel,
     },
     /// Put the decision point's present bundle in force, if it is not.
     ActivateBundle,
@@ -270,7 +273,11 @@ pub fn decide(
 
 fn run(draft: &mut Draft<'_, '_>, command: &Command) -> Step<Reply> {
     match command {
-        Command::Found { federation, keys } => membership::found(draft, federation, keys),
+        Command::Found {
+            federation,
+            keys,
+            panel,
+        } => membership::found(draft, federation, keys, *panel),
         Command::ActivateBundle => membership::activate_bundle(draft),
         Command::Invite {
             agency,

@@ -231,5 +231,6 @@ fn agency(agency: AgencyId, sector: Sector) -> Agency {
         certificate: String::new(),
         active: true,
         joined: 0,
+        since: 0,
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     canonical,
     commitment::{Field, Opening},
     ids::{ConsentId, RequestId},
+    panel::Panel,
     pdp::{Effect, Matter, Reason, Ruling},
     records::RequestRow,
     statement::{
@@ -98,6 +99,7 @@ impl World {
         world.run(&Command::Found {
             federation: "essai".parse().unwrap(),
             keys,
+            panel: Panel::default(),
         });
         for n in 0..3 {
             world.enrol(n);
@@ -145,6 +147,9 @@ impl World {
         let decided = decide(&mut overlay, command, &inputs).unwrap();
         let writes = overlay.into_writes();
         self.store.commit(writes);
+        for record in &decided.records {
+            canonical::tests::assert_canonical(&record.entry);
+        }
         self.records.extend(decided.records);
         decided.reply
     }
@@ -174,6 +179,7 @@ impl World {
             at: self.now,
             body,
         };
+        canonical::tests::assert_canonical(&statement);
         let payload = Bytes(canonical::to_vec(&statement).unwrap());
         let envelope = Envelope {
             payload,

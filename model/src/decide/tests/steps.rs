@@ -296,6 +296,22 @@ fn a_request_whose_decision_a_crash_cut_off_is_decided_when_it_is_offered() {
 }
 
 #[test]
+fn an_answer_between_a_new_decision_and_its_permit_is_not_the_end_of_the_request() {
+    let mut world = offered_request();
+    world.now = world.now.plus_s(PERMIT_LIFE_S);
+    let request = RequestId::from_random(id_bytes(1));
+    let offer = Command::Offer { request };
+    done(world.run(&offer));
+    // The crash cuts the batch after the decision: the permit that was is over.
+    world.records.pop();
+    world.store = random::replay(&world.records);
+    assert_eq!(code(world.answer(1, 1, false)), ErrorCode::PermitExpired);
+    done(world.run(&offer));
+    world.now = world.now.plus_s(1);
+    done(world.answer(1, 1, false));
+}
+
+#[test]
 fn a_statement_checked_with_a_key_that_was_replaced_meanwhile_is_refused() {
     let mut world = World::new();
     let body = Body::Withdrawal(Withdrawal {

@@ -1,0 +1,245 @@
+//! The agent's end of the stream, as a state machine: frames and time in, frames out.
+//!
+//! In scope: hello and welcome, which statements are sent when and again, replies that are due,
+//! what a frame asks for. Synchronous, without a clock: [`crate::session`] drives it over a real
+//! stream, the simulation over a simulated one.
+//! Out of scope: carrying out what a frame asks for ([`crate::inbound`], [`crate::witness`]), when
+//! to connect again.
+
+use crate::{
+    event::{Event, Stated},
+    holder::storage,
+    inbound::{Settlement, settlement},
+    state::{self, Meta},
+    vault::{Vault, VaultError},
+};
+use passerelle_model::{
+    commitment::{Field, Opening},
+    error::ErrorCode,
+    ids::RequestId,
+    seeded::{Bug, seeded},
+    store::Read,
+    time::Timestamp,
+};
+use passerelle_proto::{
+    PROTOCOL, convert,
+    v1::{self, agent_frame, broker_frame},
+};
+use std::{collections::BTreeMap, time::Duration};
+
+/// Statements that may be under way.
+pub const WINDOW: usize = 64;
+/// Statements that are noted as waiting for their time: what comes after them waits too.
+const MAX_WAITING: usize = 4_096;
+/// How long attaching, one frame and one reply may take.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+/// How long to wait before a statement is sent again that met a passing refusal.
+pub const RETRY: Duration = Duration::from_secs(1);
+/// When to look again for a place on the stream.
+pub const CONGESTED: Duration = Duration::from_millis(10);
+
+/// One moment, by two clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// By the machine's clock, which people may set.
+    pub wall: Timestamp,
+    /// Since some moment in the past, by a clock that nobody sets.
+    pub steady: Duration,
+}
+
+/// One stream, from hello to its end.
+#[derive(Debug, Default)]
+pub struct Exchange {
+    /// Statements that were sent, by place in the outbox, with the time by which a reply is due.
+    in_flight: BTreeMap<u64, Duration>,
+    /// Place of the last statement that was looked at: the rows of the outbox are large, and none
+    /// is read twice without need.
+    seen: Option<u64>,
+    /// Those up to there that are yet to be sent, with the time before which they may not.
+    waiting: BTreeMap<u64, Timestamp>,
+    paused_until: Option<Duration>,
+}
+
+/// What is to be sent.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// These, in order.
+    pub frames: Vec<agent_frame::Frame>,
+    /// Statements whose openings are lost: they can never be sent, and are to be settled here.
+    pub lost: Vec<(u64, RequestId)>,
+    /// When to look again, by the steady clock, whatever happens until then.
+    pub wake: Option<Duration>,
+}
+
+/// What a frame asks for.
+pub enum Asked {
+    /// To journal what became of a statement, then [`Exchange::settled`].
+    Settle(Settlement),
+    /// To take in a notice.
+    TakeIn(v1::Notice),
+    /// To weigh a checkpoint.
+    Weigh(v1::WitnessRound),
+    /// To hand on an evaluation.
+    Evaluated(v1::Evaluated),
+}
+
+/// The first frame.
+pub fn hello(meta: &Meta) -> agent_frame::Frame {
+    let forgets = seeded(Bug::WitnessForgets);
+    agent_frame::Frame::Hello(v1::Hello {
+        protocol: PROTOCOL,
+        next_notice: meta.next_notice,
+        next_member: meta.next_member,
+        witness_size: if forgets { 0 } else { meta.witness.size },
+    })
+}
+
+/// Checks the first frame that comes back.
+///
+/// # Errors
+/// [`ErrorCode::Malformed`].
+pub fn welcome(frame: Option<&broker_frame::Frame>) -> Result<(), ErrorCode> {
+    match frame {
+        Some(broker_frame::Frame::Welcome(welcome)) if welcome.protocol == PROTOCOL => Ok(()),
+        _ => Err(ErrorCode::Malformed),
+    }
+}
+
+/// The event that settles a statement whose openings are lost.
+pub fn given_up(seq: u64, request: &RequestId) -> Event {
+    tracing::error!(%request, "the secrets of the request are damaged; it is given up");
+    Event::Settled {
+        seq,
+        code: Some(ErrorCode::Storage),
+        index: None,
+    }
+}
+
+impl Exchange {
+    /// What is due and not under way, in order, at most `room` frames.
+    ///
+    /// # Errors
+    /// The store or the vault.
+    pub fn outgoing(
+        &mut self,
+        view: &dyn Read,
+        vault: &Vault,
+        now: Moment,
+        room: usize,
+    ) -> Result<Outgoing, ErrorCode> {
+        let mut out = Outgoing::default();
+        if self.paused_until.is_some_and(|until| now.steady < until) {
+            out.wake = self.paused_until;
+            return Ok(out);
+        }
+        self.paused_until = None;
+        self.look(view, now.wall)?;
+        let is_due = |(_, not_before): &(&u64, &Timestamp)| **not_before <= now.wall;
+        let due: Vec<u64> = self.waiting.iter().filter(is_due).map(|w| *w.0).collect();
+        for seq in due {
+            if self.in_flight.len() >= WINDOW {
+                break;
+            }
+            if out.frames.len() >= room {
+                // To wait here for the broker to read, while it waits for us to read, would be
+                // for ever.
+                out.wake = Some(now.steady.saturating_add(CONGESTED));
+                return Ok(out);
+            }
+            self.waiting.remove(&seq);
+            let Some(stated) = state::outgoing(view, seq).map_err(storage)? else {
+                continue;
+            };
+            match submit(vault, seq, stated)? {
+                Ok(frame) => {
+                    out.frames.push(frame);
+                    self.in_flight
+                        .insert(seq, now.steady.saturating_add(DEADLINE));
+                }
+                Err(request) => out.lost.push((seq, request)),
+            }
+        }
+        let later = self.waiting.values().filter(|at| **at > now.wall).min();
+        out.wake = later.map(|at| {
+            let ms = at.0.saturating_sub(now.wall.0);
+            now.steady.saturating_add(Duration::from_millis(ms))
+        });
+        Ok(out)
+    }
+
+    /// Notes what is new in the outbox, until as much is due as could be under way.
+    fn look(&mut self, view: &dyn Read, now: Timestamp) -> Result<(), ErrorCode> {
+        let due = |at: &&Timestamp| **at <= now;
+        while self.waiting.len() < MAX_WAITING && self.waiting.values().filter(due).count() < WINDOW
+        {
+            let page = state::outbox(view, self.seen, WINDOW).map_err(storage)?;
+            if page.is_empty() {
+                break;
+            }
+            for (seq, stated) in page {
+                self.seen = Some(seq);
+                self.waiting.insert(seq, stated.not_before);
+            }
+        }
+        Ok(())
+    }
+
+    /// When the first reply is due, by the steady clock: without it the stream is given up.
+    pub fn reply_due(&self) -> Option<Duration> {
+        self.in_flight.values().min().copied()
+    }
+
+    /// What a frame after the welcome asks for.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Malformed`]: the stream is given up.
+    pub fn on_frame(&mut self, frame: broker_frame::Frame) -> Result<Asked, ErrorCode> {
+        Ok(match frame {
+            broker_frame::Frame::Welcome(_) => return Err(ErrorCode::Malformed),
+            broker_frame::Frame::Reply(reply) => {
+                if self.in_flight.remove(&reply.call).is_none() {
+                    return Err(ErrorCode::Malformed);
+                }
+                Asked::Settle(settlement(&reply))
+            }
+            broker_frame::Frame::Evaluated(evaluated) => Asked::Evaluated(evaluated),
+            broker_frame::Frame::Notice(notice) => Asked::TakeIn(notice),
+            broker_frame::Frame::WitnessRound(round) => Asked::Weigh(round),
+        })
+    }
+
+    /// Notes that a settlement was journaled.
+    pub fn settled(&mut self, call: u64, settlement: Settlement, now: Moment) {
+        if settlement == Settlement::Later {
+            self.paused_until = Some(now.steady.saturating_add(RETRY));
+            self.waiting.insert(call, now.wall);
+        }
+    }
+}
+
+/// The frame of a statement, or the request whose openings are lost.
+fn submit(
+    vault: &Vault,
+    seq: u64,
+    stated: Stated,
+) -> Result<Result<agent_frame::Frame, RequestId>, ErrorCode> {
+    let mut openings = stated.openings;
+    if let Some(request) = stated.vault {
+        let secrets = match vault.open(&request) {
+            Ok(secrets) => secrets,
+            Err(VaultError::Damaged) => return Ok(Err(request)),
+            Err(error) => return Err(error.into()),
+        };
+        let kept = secrets.map(|s| s.openings).unwrap_or_default();
+        // The broker may know whom it is about; who asks and why is not for it.
+        let is_for_broker =
+            |o: &Opening| o.field == Field::Subject || seeded(Bug::ContextInTheClear);
+        openings.extend(kept.into_iter().filter(is_for_broker));
+    }
+    Ok(Ok(agent_frame::Frame::Submit(v1::Submit {
+        call: seq,
+        envelope: Some(stated.envelope.into()),
+        openings: convert::openings_to_wire(openings),
+        payloads: convert::payloads_to_wire(stated.payloads),
+    })))
+}
