@@ -1,5 +1,6 @@
 //! The program's command line, run as a user would, with `--json`.
 
+use crate::surroundings::Surroundings;
 use anyhow::Context as _;
 use serde_json::Value;
 use std::{path::Path, process::Stdio};
@@ -41,7 +42,12 @@ impl Ran {
 
 /// Runs `exe ARGS --json` to its end.
 pub async fn run(exe: &Path, args: &[&str]) -> anyhow::Result<Ran> {
-    let output = tokio::process::Command::new(exe)
+    run_in(&Surroundings::default(), exe, args).await
+}
+
+/// The same, in these surroundings.
+pub async fn run_in(surroundings: &Surroundings, exe: &Path, args: &[&str]) -> anyhow::Result<Ran> {
+    let output = tokio::process::Command::from(surroundings.command(exe))
         .args(args)
         .arg("--json")
         .env_remove("PASSERELLE_LOG")

@@ -4,6 +4,7 @@ use crate::{
     cli::{self, Ran},
     process::Process,
     raw_agency::RawAgency,
+    surroundings::Surroundings,
     wait,
 };
 use anyhow::Context as _;
@@ -11,9 +12,12 @@ use passerelle_model::ids::FederationId;
 use passerelle_proto::views::{AgentStatus, BrokerStatus};
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
+
+/// The broker among the nodes that have surroundings.
+pub const BROKER: &str = "broker";
 
 /// A broker and agents, each a process of the program under test.
 pub struct Federation {
@@ -21,7 +25,9 @@ pub struct Federation {
     dir: tempfile::TempDir,
     name: FederationId,
     level: String,
+    host: IpAddr,
     address: Option<SocketAddr>,
+    surroundings: BTreeMap<String, Surroundings>,
     broker: Option<Process>,
     agents: BTreeMap<String, Process>,
 }
@@ -29,22 +35,48 @@ pub struct Federation {
 impl Federation {
     /// Founds a federation with the program at `exe`; its broker does not run yet.
     pub async fn found(exe: &str) -> anyhow::Result<Self> {
+        let made = Self::prepare(exe)?;
+        made.init_broker().await?.done()?;
+        Ok(made)
+    }
+
+    /// An empty directory, in which nodes may get surroundings of their own before they are made.
+    pub fn prepare(exe: &str) -> anyhow::Result<Self> {
         // Short: a Unix socket's path has room for 107 bytes.
-        let dir = tempfile::Builder::new().prefix("psr").tempdir_in("/tmp")?;
-        let made = Self {
+        Self::prepare_in(exe, Path::new("/tmp"))
+    }
+
+    /// The same below `parent`, for what must be on a particular disk.
+    pub fn prepare_in(exe: &str, parent: &Path) -> anyhow::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("psr").tempdir_in(parent)?;
+        Ok(Self {
             exe: exe.into(),
             dir,
             name: "essai".parse()?,
             level: "info".to_owned(),
+            host: Ipv4Addr::LOCALHOST.into(),
             address: None,
+            surroundings: BTreeMap::new(),
             broker: None,
             agents: BTreeMap::new(),
-        };
-        let broker = made.broker_dir();
-        let args = ["broker", "init", "--dir", text(&broker)?, "--federation"];
-        let name = made.name.to_string();
-        made.cli(&[&args[..], &[&name]].concat()).await?.done()?;
-        Ok(made)
+        })
+    }
+
+    /// Makes the broker's directory.
+    pub async fn init_broker(&self) -> anyhow::Result<Ran> {
+        let name = self.name.to_string();
+        self.broker_cli("init", &["--federation", &name]).await
+    }
+
+    /// What `broker`, or an agent, runs in from its next start on; its commands too.
+    pub fn surround(&mut self, node: &str, surroundings: Surroundings) {
+        self.surroundings.insert(node.to_owned(), surroundings);
+    }
+
+    /// The address on which the broker is served from its next start on, instead of loopback.
+    pub fn listen_at(&mut self, host: IpAddr) {
+        self.host = host;
+        self.address = None;
     }
 
     /// Founds a federation and serves its broker.
@@ -93,7 +125,7 @@ impl Federation {
     pub async fn broker_cli(&self, verb: &str, args: &[&str]) -> anyhow::Result<Ran> {
         let dir = self.broker_dir();
         let head = ["broker", verb, "--dir", text(&dir)?];
-        self.cli(&[&head[..], args].concat()).await
+        self.cli_of(BROKER, &[&head[..], args].concat()).await
     }
 
     /// Runs an `agent` command on an agent's directory; `verb` may be of two words.
@@ -101,7 +133,15 @@ impl Federation {
         let dir = self.agent_dir(agency);
         let verbs: Vec<_> = verb.split(' ').collect();
         let head = [&["agent"], &verbs[..], &["--dir", text(&dir)?]].concat();
-        self.cli(&[&head[..], args].concat()).await
+        self.cli_of(agency, &[&head[..], args].concat()).await
+    }
+
+    async fn cli_of(&self, node: &str, args: &[&str]) -> anyhow::Result<Ran> {
+        cli::run_in(&self.around(node), &self.exe, args).await
+    }
+
+    fn around(&self, node: &str) -> Surroundings {
+        self.surroundings.get(node).cloned().unwrap_or_default()
     }
 
     /// Changes `broker.toml`; takes effect when the broker is served next.
@@ -112,28 +152,34 @@ impl Federation {
         Ok(std::fs::write(&path, table.to_string())?)
     }
 
-    fn service(&self, name: &str, args: &[&str]) -> anyhow::Result<Process> {
+    fn service(&self, node: &str, name: &str, args: &[&str]) -> anyhow::Result<Process> {
         let out = self.dir().join(format!("{name}.out"));
         let log = self.dir().join(format!("{name}.log"));
-        Process::start(&self.exe, args, out, log, &self.level)
+        Process::start_in(&self.around(node), &self.exe, args, out, log, &self.level)
     }
 
     /// Serves the broker, where it was before if it was, and waits until it listens.
     pub async fn serve_broker(&mut self) -> anyhow::Result<()> {
-        let dir = self.broker_dir();
-        let listen = self.address.map_or("127.0.0.1:0".into(), |a| a.to_string());
-        let args = ["broker", "serve", "--dir", text(&dir)?, "--listen", &listen];
-        let mut broker = self.service("broker", &args)?;
+        let mut broker = self.start_broker()?;
+        let host = self.host;
         let address = wait::until("the broker to say where it listens", || {
             let alive = broker.require_alive();
             // On standard output for programs, in the log for people; either will do.
             let said = [broker.output(), broker.own_log()].join("\n");
-            async move { alive.map(|()| listening(&said)) }
+            async move { alive.map(|()| listening(host, &said)) }
         })
         .await?;
         self.address = Some(address);
         self.broker = Some(broker);
         Ok(())
+    }
+
+    /// Starts a broker without waiting for anything: it may refuse.
+    pub fn start_broker(&self) -> anyhow::Result<Process> {
+        let dir = self.broker_dir();
+        let listen = self.address.unwrap_or((self.host, 0).into()).to_string();
+        let args = ["broker", "serve", "--dir", text(&dir)?, "--listen", &listen];
+        self.service(BROKER, "broker", &args)
     }
 
     /// The broker's process.
@@ -196,7 +242,7 @@ impl Federation {
     pub fn spawn_agent(&mut self, agency: &str) -> anyhow::Result<()> {
         let dir = self.agent_dir(agency);
         let args = ["agent", "serve", "--dir", text(&dir)?];
-        let process = self.service(&format!("agent-{agency}"), &args)?;
+        let process = self.service(agency, &format!("agent-{agency}"), &args)?;
         self.agents.insert(agency.to_owned(), process);
         Ok(())
     }
@@ -226,14 +272,14 @@ fn text(path: &Path) -> anyhow::Result<&str> {
     path.to_str().context("a path that is not text")
 }
 
-/// The address in the line that says that a broker listens.
-fn listening(output: &str) -> Option<SocketAddr> {
+/// The address on `host` in the line that says that a broker listens.
+fn listening(host: IpAddr, output: &str) -> Option<SocketAddr> {
     let line = output
         .split_inclusive('\n')
         .find(|l| l.contains("listen"))?;
-    let (_, rest) = line.split_once("127.0.0.1:")?;
+    let (_, rest) = line.split_once(&format!("{host}:"))?;
     let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-    format!("127.0.0.1:{}", &rest[..digits]).parse().ok()
+    Some(SocketAddr::new(host, rest[..digits].parse().ok()?))
 }
 
 #[cfg(test)]
@@ -242,8 +288,10 @@ mod tests {
 
     #[test]
     fn the_address_is_found_once_its_line_is_whole() {
+        let listening = |output| listening(Ipv4Addr::LOCALHOST.into(), output);
         assert_eq!(listening(""), None);
         assert_eq!(listening("listening on 127.0.0.1:80"), None);
+        assert_eq!(listening("listening on 10.0.0.1:8080\n"), None);
         let address = "127.0.0.1:8080".parse().ok();
         assert_eq!(listening("listening on 127.0.0.1:8080\n"), address);
         assert_eq!(listening("{\"listen\":\"127.0.0.1:8080\"}\n"), address);

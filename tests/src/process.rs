@@ -1,12 +1,14 @@
 //! One child process of a test: started, stopped, frozen or killed by its id, and never left
 //! behind.
 
+use crate::surroundings::Surroundings;
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::OpenOptions,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus, Stdio},
+    time::Duration,
 };
 
 /// A running service. Dropping it kills it.
@@ -27,11 +29,24 @@ impl Process {
         log: PathBuf,
         level: &str,
     ) -> anyhow::Result<Self> {
+        Self::start_in(&Surroundings::default(), exe, args, out, log, level)
+    }
+
+    /// As [`Self::start`], in these surroundings.
+    pub fn start_in(
+        surroundings: &Surroundings,
+        exe: &Path,
+        args: &[&str],
+        out: PathBuf,
+        log: PathBuf,
+        level: &str,
+    ) -> anyhow::Result<Self> {
         let to = |path: &Path| OpenOptions::new().create(true).append(true).open(path);
         // What an earlier run printed must not be taken for what this one prints.
         std::fs::write(&out, b"")?;
         let log_before = std::fs::metadata(&log).map_or(0, |m| m.len() as usize);
-        let child = Command::new(exe)
+        let child = surroundings
+            .command(exe)
             .args(args)
             .env("PASSERELLE_LOG", level)
             .stdin(Stdio::null())
@@ -75,6 +90,20 @@ impl Process {
             None => Ok(()),
             Some(status) => anyhow::bail!("a service ended ({status}):\n{}", self.log()),
         }
+    }
+
+    /// How it has ended, if it has.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn end(&mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
+        crate::office::within(patience, "a service to end by itself", || {
+            let ended = self.ended();
+            async move { ended }
+        })
+        .await
     }
 
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
