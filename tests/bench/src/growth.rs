@@ -1,0 +1,176 @@
+//! The same exchange with more behind it: more entries and consents, more agencies and agreements.
+//!
+//! The log is made by production code ([`crate::generate`]) on the broker's directory of a real
+//! federation while it does not run. The directories are kept, so that another run finds them.
+
+use crate::{
+    exchange,
+    generate::Maker,
+    proc::{self, Memory},
+    world::{AGENCIES, World},
+};
+use anyhow::Result;
+use passerelle_tests::federation::Federation;
+use serde::Serialize;
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+/// The series of entries.
+pub(crate) const ENTRIES: &str = "consents and entries";
+/// The series of agencies.
+pub(crate) const AGENCIES_AND: &str = "agencies and agreements";
+/// People at the clinic, whatever the size.
+const PEOPLE: usize = 100;
+/// Changes when homes of before can't be used any more.
+const FORM: &str = "v1";
+
+/// One size.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Point {
+    /// Agencies, or entries.
+    pub(crate) size: u64,
+    /// Entries of the log before the load.
+    pub(crate) entries: u64,
+    /// One exchange alone: half take less.
+    pub(crate) p50_ms: f64,
+    /// Milliseconds of processor for one exchange, 16 in flight.
+    pub(crate) cpu_ms: f64,
+    /// Seconds from the start of the broker's process until it listens.
+    pub(crate) start_s: f64,
+    /// The broker's memory after the load.
+    pub(crate) broker: Memory,
+    /// Bytes of the broker's directory.
+    pub(crate) disk_bytes: u64,
+}
+
+/// One thing that grows.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Series {
+    /// What.
+    pub(crate) what: &'static str,
+    /// At each size.
+    pub(crate) points: Vec<Point>,
+    /// Sizes that could not be measured, with the reason.
+    pub(crate) failed: Vec<(u64, String)>,
+}
+
+fn ratio(values: impl Iterator<Item = f64> + Clone) -> Option<f64> {
+    let least = values.clone().reduce(f64::min)?;
+    Some(values.reduce(f64::max)? / least)
+}
+
+impl Series {
+    /// The slowest point over the fastest, by time or by processor, whichever is worse.
+    pub(crate) fn worst_ratio(&self) -> Option<f64> {
+        let time = ratio(self.points.iter().map(|p| p.p50_ms))?;
+        let cpu = ratio(self.points.iter().map(|p| p.cpu_ms))?;
+        (self.points.len() > 1).then_some(time.max(cpu))
+    }
+
+    /// The broker's memory, most over least.
+    pub(crate) fn memory_ratio(&self) -> Option<f64> {
+        let found = ratio(self.points.iter().map(|p| p.broker.resident_kib as f64));
+        found.filter(|_| self.points.len() > 1)
+    }
+}
+
+/// The directories of a federation.
+const PARTS: [&str; 5] = ["broker", "clinic", "house", "police", "oversight"];
+
+/// Measures one size after the other. One that fails is left out, and said.
+pub(crate) async fn measure(
+    exe: &str,
+    work: &Path,
+    what: &'static str,
+    sizes: &[u64],
+    window: Duration,
+) -> Series {
+    let mut series = Series {
+        what,
+        points: Vec::new(),
+        failed: Vec::new(),
+    };
+    for &size in sizes {
+        eprintln!("growth: {size} {what}");
+        match one(exe, work, what, size, window).await {
+            Ok(point) => series.points.push(point),
+            Err(error) => {
+                eprintln!("growth: {size} {what}: {error:#}");
+                series.failed.push((size, format!("{error:#}")));
+            }
+        }
+    }
+    series
+}
+
+async fn one(
+    exe: &str,
+    work: &Path,
+    what: &'static str,
+    size: u64,
+    window: Duration,
+) -> Result<Point> {
+    let name = what.split(' ').next().unwrap_or(what);
+    let kept = work.join("data").join(format!("{FORM}-{name}-{size}"));
+    if !kept.join("whole").exists() {
+        make(exe, work, &kept, what, size).await?;
+    }
+    let mut federation = Federation::prepare_in(exe, work)?;
+    // Links: what is kept stays where it is, whatever becomes of the federation.
+    for part in PARTS {
+        std::os::unix::fs::symlink(kept.join(part), federation.dir().join(part))?;
+    }
+    federation.serve_broker().await?;
+    // As after a power cut: nothing was prepared for this start.
+    federation.broker().kill9()?;
+    let began = Instant::now();
+    federation.serve_broker().await?;
+    let start_s = began.elapsed().as_secs_f64();
+    let mut world = World::again(federation, PEOPLE).await?;
+    let entries = world.federation.broker_status().await?.log_size;
+    let warm_up = Duration::from_secs(1);
+    let alone = exchange::measure(&mut world, 1, warm_up, window).await?;
+    let many = exchange::measure(&mut world, 16, warm_up, window).await?;
+    let broker = proc::memory(world.federation.broker().id())?;
+    let disk_bytes = proc::bytes_below(&world.federation.broker_dir())?;
+    world.stop().await;
+    Ok(Point {
+        size,
+        entries,
+        p50_ms: alone.answer_ms.p50,
+        cpu_ms: many.product_cpu_ms(),
+        start_s,
+        broker,
+        disk_bytes,
+    })
+}
+
+/// Makes the directories of one size.
+async fn make(exe: &str, work: &Path, kept: &Path, what: &str, size: u64) -> Result<()> {
+    if kept.exists() {
+        fs::remove_dir_all(kept)?;
+    }
+    fs::create_dir_all(kept)?;
+    let mut world = World::build(exe, work, PEOPLE).await?;
+    world.stop().await;
+    let dir = world.federation.dir().to_owned();
+    let federation = world.federation.name().clone();
+    let entries = what == ENTRIES;
+    let broker = dir.join("broker");
+    let making = tokio::task::spawn_blocking(move || {
+        let mut maker = Maker::open(&broker, &federation)?;
+        if entries {
+            maker.consents(size)
+        } else {
+            maker.ring(size.saturating_sub(AGENCIES.len() as u64))
+        }
+    });
+    making.await??;
+    for part in PARTS {
+        fs::rename(dir.join(part), kept.join(part))?;
+    }
+    Ok(fs::write(kept.join("whole"), b"")?)
+}
