@@ -7,8 +7,16 @@ TOOLS := target/tools
 # What the build needs of the system: a C compiler and make (for the TLS library), and the
 # development files of OpenSSL (for the certificate authority).
 PACKAGES := build-essential pkg-config libssl-dev
+# What the tests need besides: Python (a client in another language), false clocks, network
+# namespaces and file systems of their own.
+TEST_PACKAGES := python3 python3-venv faketime nftables iproute2 e2fsprogs util-linux mount
+# Seconds for each fuzz target; what continuous integration gives them.
+FUZZ_SECONDS ?= 60
+CI_FUZZ_SECONDS ?= 20
+SEEDS ?= 10000
 
-.PHONY: help demo test ci setup build fmt clippy deny docs layering demo-once
+.PHONY: help demo test ci setup setup-tests build fmt clippy deny docs layering demo-once
+.PHONY: seeded-bugs soak fuzz bench bench-quick
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | column -t -s $$'\t'
@@ -16,13 +24,34 @@ help: ## List the targets.
 demo: setup build ## Run a whole federation on this machine and tell the story.
 	target/debug/passerelle demo
 
-test: setup build ## Every test.
+test: setup setup-tests build ## Every test.
 	$(CARGO) test --workspace --locked
 
-ci: fmt clippy deny docs layering test demo-once ## What continuous integration runs.
+ci: fmt clippy deny docs layering test seeded-bugs demo-once ## What continuous integration runs.
+	deploy/fuzz.sh $(CI_FUZZ_SECONDS)
+
+seeded-bugs: setup ## Each promise is broken on purpose, and the simulation finds it.
+	$(CARGO) test --locked -p passerelle-simulation --features seeded-bugs --test seeded_bugs
+
+soak: setup ## The simulation at length: make soak SEEDS=10000.
+	$(CARGO) run --locked -p passerelle-simulation --bin soak -- --seeds $(SEEDS)
+
+fuzz: setup ## Every parser, FUZZ_SECONDS each.
+	deploy/fuzz.sh $(FUZZ_SECONDS)
+
+bench: setup ## The benchmark, some 15 minutes: docs/performance.
+	$(CARGO) build --release --locked -p passerelle
+	$(CARGO) run --release --locked -p passerelle-bench
+
+bench-quick: setup ## The same in under 3 minutes.
+	$(CARGO) build --release --locked -p passerelle
+	$(CARGO) run --release --locked -p passerelle-bench -- --quick --out target/bench-quick
 
 setup: ## Install what the system lacks, or say exactly what to install.
 	@deploy/setup.sh $(PACKAGES)
+
+setup-tests:
+	@deploy/setup.sh $(TEST_PACKAGES)
 
 build: setup ## Build the two programs.
 	$(CARGO) build --workspace --bins --locked

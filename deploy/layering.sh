@@ -16,7 +16,7 @@ for crate in model policies audit; do
     dependencies=$(cargo tree --locked -e normal --prefix none -p "passerelle-$crate" \
         | cut -d' ' -f1 | sort -u)
     [[ $dependencies == *passerelle-$crate* ]] || say "cannot list what $crate depends on"
-    for forbidden in tokio tonic hyper mio rustls openssl sled reqwest; do
+    for forbidden in tokio tonic hyper mio rustls openssl redb reqwest; do
         if grep -qx "$forbidden" <<<"$dependencies"; then
             say "passerelle-$crate depends on $forbidden"
         fi

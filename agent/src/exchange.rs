@@ -7,17 +7,20 @@
 //! to connect again.
 
 use crate::{
+    context::Context,
     event::{Event, Stated},
     holder::storage,
     inbound::{Settlement, settlement},
     state::{self, Meta},
-    vault::{Vault, VaultError},
+    vault::VaultError,
 };
+use passerelle_audit::dsse;
 use passerelle_model::{
     commitment::{Field, Opening},
     error::ErrorCode,
     ids::RequestId,
     seeded::{Bug, seeded},
+    statement::PAYLOAD_TYPE,
     store::Read,
     time::Timestamp,
 };
@@ -48,8 +51,10 @@ pub struct Moment {
 }
 
 /// One stream, from hello to its end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Exchange {
+    /// Statements before this place in the outbox may be signed by a key that was replaced since.
+    sign_before: u64,
     /// Statements that were sent, by place in the outbox, with the time by which a reply is due.
     in_flight: BTreeMap<u64, Duration>,
     /// Place of the last statement that was looked at: the rows of the outbox are large, and none
@@ -116,6 +121,17 @@ pub fn given_up(seq: u64, request: &RequestId) -> Event {
 }
 
 impl Exchange {
+    /// A stream that begins now. What is stated from here on is signed by the keys in force.
+    pub fn new(meta: &Meta) -> Self {
+        Self {
+            sign_before: meta.next_out,
+            in_flight: BTreeMap::new(),
+            seen: None,
+            waiting: BTreeMap::new(),
+            paused_until: None,
+        }
+    }
+
     /// What is due and not under way, in order, at most `room` frames.
     ///
     /// # Errors
@@ -123,7 +139,7 @@ impl Exchange {
     pub fn outgoing(
         &mut self,
         view: &dyn Read,
-        vault: &Vault,
+        context: &Context,
         now: Moment,
         room: usize,
     ) -> Result<Outgoing, ErrorCode> {
@@ -150,7 +166,7 @@ impl Exchange {
             let Some(stated) = state::outgoing(view, seq).map_err(storage)? else {
                 continue;
             };
-            match submit(vault, seq, stated)? {
+            match submit(context, seq < self.sign_before, seq, stated)? {
                 Ok(frame) => {
                     out.frames.push(frame);
                     self.in_flight
@@ -219,13 +235,21 @@ impl Exchange {
 
 /// The frame of a statement, or the request whose openings are lost.
 fn submit(
-    vault: &Vault,
+    context: &Context,
+    sign_again: bool,
     seq: u64,
-    stated: Stated,
+    mut stated: Stated,
 ) -> Result<Result<agent_frame::Frame, RequestId>, ErrorCode> {
+    if sign_again {
+        // The broker takes a statement by the present key only. What waited here while the keys
+        // were renewed would be lost, a withdrawal among it. Its digest is that of its payload.
+        let payload = &stated.envelope.payload.0;
+        let key = &context.identity.keys.signing;
+        stated.envelope.signature = dsse::sign(key, PAYLOAD_TYPE, payload);
+    }
     let mut openings = stated.openings;
     if let Some(request) = stated.vault {
-        let secrets = match vault.open(&request) {
+        let secrets = match context.vault.open(&request) {
             Ok(secrets) => secrets,
             Err(VaultError::Damaged) => return Ok(Err(request)),
             Err(error) => return Err(error.into()),

@@ -111,7 +111,7 @@ async fn attach(
         node,
         frames,
         started: Instant::now(),
-        exchange: Exchange::default(),
+        exchange: Exchange::new(&meta),
         under_way: FuturesOrdered::new(),
         broken: inbound::Broken::default(),
         evaluating: HashMap::new(),
@@ -316,8 +316,8 @@ impl Stream<'_> {
     async fn send_outbox(&mut self) -> Result<Option<Duration>, ErrorCode> {
         let room = self.frames.capacity().saturating_sub(RESERVED);
         let now = self.now();
-        let (view, vault) = (self.node.core.view(), &self.node.context.vault);
-        let out = self.exchange.outgoing(view, vault, now, room)?;
+        let (view, context) = (self.node.core.view(), &self.node.context);
+        let out = self.exchange.outgoing(view, context, now, room)?;
         for frame in out.frames {
             self.send(frame).await?;
         }

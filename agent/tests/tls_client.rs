@@ -335,7 +335,7 @@ async fn whoever_is_not_the_broker_is_refused() {
                 ends_in_s: -60,
                 ..Claims::default()
             },
-            ErrorCode::BadSignature,
+            ErrorCode::Stale,
         ),
     ];
     let enrolment = EnrolmentConnector::new(&nord(), root.fingerprint()).unwrap();

@@ -37,9 +37,9 @@ pub(super) fn init(service: bool) {
     let _first_stays = subscriber.try_init();
 }
 
-/// The projection's library writes keys and values into its traces. Whatever is asked for, also
-/// by a directive for one of its modules, it stays silent.
+/// The projection's library sees keys and values. Whatever is asked for, also by a directive for
+/// one of its modules, it stays silent.
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
-    target != "sled" && !target.starts_with("sled::")
+    target != "redb" && !target.starts_with("redb::")
 }

@@ -31,8 +31,8 @@ const EXE: &str = env!("CARGO_BIN_EXE_passerelle");
 /// Everything that a component can log. The targets are named one by one, for a directive for a
 /// target is stronger than one for all.
 const TRACE: &str = "trace,h2=trace,hyper=trace,hyper_util=trace,tonic=trace,tower=trace,\
-    rustls=trace,tokio_rustls=trace,tokio=trace,sled=trace,sled::tree=trace,\
-    sled::pagecache=trace,passerelle=trace,passerelle_agent=trace,passerelle_broker=trace";
+    rustls=trace,tokio_rustls=trace,tokio=trace,redb=trace,\
+    passerelle=trace,passerelle_agent=trace,passerelle_broker=trace";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_planted_reaches_the_broker_or_a_log() -> Result<()> {

@@ -137,8 +137,8 @@ pub(crate) fn nobody_panicked(federation: &mut Federation, agencies: &[&str]) ->
         logs.push((agency, federation.agent(agency).log()));
     }
     for (name, log) in logs {
-        // sled may, inside the guard around it.
-        let ours = |line: &&str| line.contains("panicked at") && !line.contains("/sled-");
+        // redb may, inside the guard around it.
+        let ours = |line: &&str| line.contains("panicked at") && !line.contains("/redb-");
         let first = log.lines().find(ours);
         assert_eq!(first, None, "{name}");
         let error = log.lines().find(|line| line.contains(" ERROR "));

@@ -48,7 +48,7 @@ async fn a_rebuild_of_the_projection_that_is_killed_is_done_again() -> Result<()
         scene.federation.broker().log(),
         scene.federation.agent(CLINIC).log(),
     ] {
-        assert!(!log.contains("panicked") || log.contains("/sled-"), "{log}");
+        assert!(!log.contains("panicked") || log.contains("/redb-"), "{log}");
     }
     scene.all_is_well().await.map(drop)
 }

@@ -153,7 +153,7 @@ fn huffman(text: &str) -> Vec<u8> {
         other => panic!("`{other}` is not in the table"),
     };
     let mut bits: String = text.chars().map(code).collect();
-    while bits.len() % 8 != 0 {
+    while !bits.len().is_multiple_of(8) {
         bits.push('1');
     }
     let bytes = bits.as_bytes().chunks(8);

@@ -44,84 +44,92 @@ impl Need {
     }
 }
 
+/// The rounds' share of one exchange, when a group of them shares each.
+const SHARED: f64 = ROUNDS / GROUP as f64;
+
 /// The account. `small` and `large` are one message with a note and one with a sealed payload
 /// over a stream, sent and received.
 pub(crate) fn needs(p: &Primitives, small: Cost, large: Cost) -> Vec<Need> {
-    let shared = ROUNDS / GROUP as f64;
-    let need = |part, what, count, unit| Need {
+    let mut all = sealed_and_signed(p);
+    all.extend(decided_and_kept(p));
+    let (streams, rounds) = (8.0, 2.0 * WITNESSES * SHARED);
+    all.extend([
+        // Question in, permit out, answer in, answer out.
+        need("wire", "message with a sealed payload", 4.0, large),
+        // Receipt in, three replies, decision and receipt out, the worker's call; the rounds.
+        need("wire", "message without", streams + rounds, small),
+    ]);
+    all
+}
+
+const fn need(part: &'static str, what: &'static str, count: f64, unit: Cost) -> Need {
+    Need {
         part,
         what,
         count,
         unit,
-    };
+    }
+}
+
+fn sealed_and_signed(p: &Primitives) -> Vec<Need> {
+    let (c, log) = (&p.crypto, &p.log);
+    let witnesses = WITNESSES * SHARED;
+    // Two agencies read each round: the log's signature and a quorum, the own one included.
+    let read = 2.0 * (1.0 + QUORUM) * SHARED;
     vec![
         // Question, permit, answer, receipt.
-        need("signatures", "sign a statement or permit", 4.0, p.sign),
+        need("signatures", "sign a statement or permit", 4.0, c.sign),
         // Broker: question, answer, receipt. Holder: question, permit, receipt. Asker: answer.
-        need("signatures", "verify a statement or permit", 7.0, p.verify),
-        need(
-            "signatures",
-            "witness a checkpoint",
-            WITNESSES * shared,
-            p.witness,
-        ),
+        need("signatures", "verify a statement or permit", 7.0, c.verify),
+        need("signatures", "witness a checkpoint", witnesses, log.witness),
         need(
             "signatures",
             "check a cosignature (broker)",
-            WITNESSES * shared,
-            p.cosignature,
+            witnesses,
+            log.cosignature,
         ),
-        // Two agencies read each round: the log's signature and a quorum, own one included.
-        need(
-            "signatures",
-            "check a quorum (agents)",
-            2.0 * (1.0 + QUORUM) * shared,
-            p.verify,
-        ),
-        need("sealing", "one-time reply key", 1.0, p.reply_key),
-        need("sealing", "seal 8 KiB", 2.0, p.seal),
-        need("sealing", "open 8 KiB", 1.0, p.open),
-        // When it is asked, when the permit is issued, when the answer comes.
-        need("policy", "decide (federation)", 3.0, p.decide),
-        need("policy", "decide (holder)", 1.0, p.decide_local),
-        need("log", "leaf into the tree", ENTRIES, p.leaf),
-        need("log", "root and signed checkpoint", shared, p.checkpoint),
-        need("log", "inclusion proof, made", NOTICES, p.prove),
-        need("log", "inclusion proof, checked", NOTICES, p.check_path),
+        need("signatures", "check a quorum (agents)", read, c.verify),
+        need("sealing", "one-time reply key", 1.0, c.reply_key),
+        // The context of the question, and the answer; the former is opened when somebody looks.
+        need("sealing", "seal 8 KiB", 2.0, c.seal),
+        need("sealing", "open 8 KiB", 1.0, c.open),
+    ]
+}
+
+fn decided_and_kept(p: &Primitives) -> Vec<Need> {
+    let (rules, log, disk) = (&p.rules, &p.log, &p.disk);
+    let records = ENTRIES + AGENT_RECORDS;
+    // Each entry once, and each statement and permit inside one.
+    let encoded = ENTRIES + 4.0;
+    vec![
+        // When it is asked, which is when the permit is issued if the holder is there, and when
+        // the answer comes.
+        need("policy", "decide (federation)", 2.0, rules.decide),
+        need("policy", "decide (holder)", 1.0, rules.decide_local),
+        need("log", "leaf into the tree", ENTRIES, log.leaf),
+        need("log", "root and signed checkpoint", SHARED, log.checkpoint),
+        need("log", "inclusion proof, made", NOTICES, log.prove),
+        need("log", "inclusion proof, checked", NOTICES, log.check_path),
         need(
             "log",
             "durable write of a record, shared",
-            ENTRIES + AGENT_RECORDS,
-            p.append_shared,
+            records,
+            disk.append_shared,
         ),
-        need("store", "vault file of a question", 1.0, p.file),
-        need(
-            "store",
-            "commit of a record's rows",
-            ENTRIES + AGENT_RECORDS,
-            p.commit,
-        ),
-        need("store", "read of a row", READS, p.read),
+        need("store", "vault file of a question", 1.0, disk.file),
+        need("store", "commit of a record's rows", records, disk.commit),
+        need("store", "read of a row", READS, disk.read),
         need(
             "encoding",
             "entry or statement, encoded",
-            ENTRIES + 4.0,
-            p.encode,
+            encoded,
+            rules.encode,
         ),
         need(
             "encoding",
             "entry or statement, decoded",
             ENTRIES + NOTICES,
-            p.decode,
-        ),
-        // Question in, permit out, answer in, answer out.
-        need("wire", "message with a sealed payload", 4.0, large),
-        // Receipt in, three replies, decision and receipt out, the rounds, the call of the worker.
-        need(
-            "wire",
-            "message without",
-            8.0 + 2.0 * WITNESSES * shared,
-            small,
+            rules.decode,
         ),
     ]
 }

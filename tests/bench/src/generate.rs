@@ -300,7 +300,7 @@ impl Maker {
         let view = self.ledger.view();
         let raw = view.journal.read(index)?.context("no entry")?;
         let row = state::request(view.projection.as_ref(), &request)?.context("no row")?;
-        let item = row.items.first().context("no item")?.clone();
+        let item = *row.items.first().context("no item")?;
         let now = SystemClock.now();
         match pip::collect(view.projection.as_ref(), &row, item, now)? {
             Collected::Matter(matter) => Ok((raw.entry, *matter)),

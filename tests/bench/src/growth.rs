@@ -57,23 +57,27 @@ pub(crate) struct Series {
     pub(crate) failed: Vec<(u64, String)>,
 }
 
-fn ratio(values: impl Iterator<Item = f64> + Clone) -> Option<f64> {
-    let least = values.clone().reduce(f64::min)?;
-    Some(values.reduce(f64::max)? / least)
-}
-
 impl Series {
-    /// The slowest point over the fastest, by time or by processor, whichever is worse.
-    pub(crate) fn worst_ratio(&self) -> Option<f64> {
-        let time = ratio(self.points.iter().map(|p| p.p50_ms))?;
-        let cpu = ratio(self.points.iter().map(|p| p.cpu_ms))?;
-        (self.points.len() > 1).then_some(time.max(cpu))
+    /// A figure at the largest size over that at the smallest.
+    fn growth_of(&self, of: impl Fn(&Point) -> f64) -> Option<f64> {
+        let first = self.points.iter().min_by_key(|p| p.size)?;
+        let last = self.points.iter().max_by_key(|p| p.size)?;
+        (first.size < last.size).then(|| of(last) / of(first))
     }
 
-    /// The broker's memory, most over least.
+    /// Time of one exchange alone, largest over smallest.
+    pub(crate) fn time_ratio(&self) -> Option<f64> {
+        self.growth_of(|p| p.p50_ms)
+    }
+
+    /// Processor time of one exchange, largest over smallest.
+    pub(crate) fn cpu_ratio(&self) -> Option<f64> {
+        self.growth_of(|p| p.cpu_ms)
+    }
+
+    /// The broker's memory, largest over smallest.
     pub(crate) fn memory_ratio(&self) -> Option<f64> {
-        let found = ratio(self.points.iter().map(|p| p.broker.resident_kib as f64));
-        found.filter(|_| self.points.len() > 1)
+        self.growth_of(|p| p.broker.resident_kib as f64)
     }
 }
 

@@ -8,12 +8,12 @@ use crate::{proc, stats::spread};
 use anyhow::{Context as _, Result};
 use passerelle_agent::seal::{self, ReplyKey};
 use passerelle_audit::{
-    checkpoint::Checkpoint,
+    checkpoint::{Checkpoint, SignedCheckpoint},
     cosignature::{self, Cosigner},
     dsse,
     keys::SigningKey,
     merkle::{Tree, leaf_hash, verify_inclusion},
-    note::{Note, Signer},
+    note::{Note, NoteSignature, Signer},
     tlog_proof::TlogProof,
     witness::{WitnessState, consider},
 };
@@ -39,6 +39,8 @@ use std::{
 const STATEMENT_BYTES: usize = 1_300;
 /// Bytes of an agent's or the broker's record, beside what it seals.
 const RECORD_BYTES: usize = 2_500;
+/// Bytes of an answer before it is padded, and of a file of the vault.
+const ANSWER_BYTES: usize = 600;
 /// Records that share one durable write under load.
 pub(crate) const GROUP: usize = 16;
 /// Rows that one entry changes in the projection, about.
@@ -58,6 +60,19 @@ pub(crate) struct Cost {
 /// The costs of all primitives.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Primitives {
+    /// Signing and sealing.
+    pub(crate) crypto: Crypto,
+    /// Deciding, and the canonical form.
+    pub(crate) rules: Rules,
+    /// The tree and its checkpoints.
+    pub(crate) log: LogCosts,
+    /// What is written and read back.
+    pub(crate) disk: Disk,
+}
+
+/// Signing and sealing.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Crypto {
     /// Ed25519 signature of a statement.
     pub(crate) sign: Cost,
     /// Its verification.
@@ -68,6 +83,11 @@ pub(crate) struct Primitives {
     pub(crate) seal: Cost,
     /// HPKE opening of 8 KiB.
     pub(crate) open: Cost,
+}
+
+/// Deciding, and the canonical form.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Rules {
     /// One decision of the federation's policy.
     pub(crate) decide: Cost,
     /// One decision of the holder's own policy.
@@ -76,6 +96,11 @@ pub(crate) struct Primitives {
     pub(crate) encode: Cost,
     /// Decoding of the same.
     pub(crate) decode: Cost,
+}
+
+/// The tree and its checkpoints.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct LogCosts {
     /// Leaf hash and a place in the tree.
     pub(crate) leaf: Cost,
     /// Making an inclusion proof.
@@ -88,6 +113,11 @@ pub(crate) struct Primitives {
     pub(crate) witness: Cost,
     /// The broker's check of one cosignature.
     pub(crate) cosignature: Cost,
+}
+
+/// What is written and read back.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Disk {
     /// One record's share of a durable write that it has to itself.
     pub(crate) append_alone: Cost,
     /// One record's share of a durable write of [`GROUP`].
@@ -142,31 +172,26 @@ impl Cost {
 /// Measures all of them; files go below `dir`. `entry` is one of the product's own log, with a
 /// request in it, and `matter` what the product decides on.
 pub(crate) fn measure(dir: &Path, entry: &[u8], matter: &Matter) -> Result<Primitives> {
+    Ok(Primitives {
+        crypto: crypto()?,
+        rules: rules(entry, matter)?,
+        log: log_costs(entry)?,
+        disk: disk(dir)?,
+    })
+}
+
+fn crypto() -> Result<Crypto> {
     let key = SigningKey::from_seed(&[7; 32]);
     let statement = vec![b'x'; STATEMENT_BYTES];
     let kind = passerelle_model::statement::PAYLOAD_TYPE;
     let signature = dsse::sign(&key, kind, &statement);
     let public = key.public_key();
     let reply = ReplyKey::generate()?;
-    let secret = reply.to_bytes();
-    let content = vec![b'x'; 600];
-    let seal = || {
-        seal::seal(
-            &reply.public(),
-            &[1; 32],
-            b"id",
-            &content,
-            seal::SHORT_ANSWER,
-        )
-    };
+    let (to, secret) = (reply.public(), reply.to_bytes());
+    let content = vec![b'x'; ANSWER_BYTES];
+    let seal = || seal::seal(&to, &[1; 32], b"id", &content, seal::SHORT_ANSWER);
     let sealed = seal()?;
-    let decoded = Entry::from_bytes(entry)?;
-    let (pdp, local) = (CedarPdp::load_embedded()?, LocalPdp::load_default()?);
-    let local_matter = local_matter(matter);
-    let log = log(entry)?;
-    let mut tree = Tree::new();
-    let mut index = 0;
-    Ok(Primitives {
+    Ok(Crypto {
         sign: cost(20, || keep(dsse::sign(&key, kind, &statement)))?,
         verify: cost(20, || {
             anyhow::ensure!(dsse::verify(&public, kind, &statement, &signature));
@@ -179,10 +204,26 @@ pub(crate) fn measure(dir: &Path, entry: &[u8], matter: &Matter) -> Result<Primi
             let reply = ReplyKey::from_bytes(&secret)?;
             keep(reply.open(&[1; 32], b"id", &sealed)?)
         })?,
+    })
+}
+
+fn rules(entry: &[u8], matter: &Matter) -> Result<Rules> {
+    let (pdp, local) = (CedarPdp::load_embedded()?, LocalPdp::load_default()?);
+    let local_matter = local_matter(matter);
+    let decoded = Entry::from_bytes(entry)?;
+    Ok(Rules {
         decide: cost(20, || keep(pdp.rule(matter)))?,
         decide_local: cost(20, || keep(local.rule(&local_matter)))?,
         encode: cost(20, || keep(decoded.to_bytes()?))?,
         decode: cost(20, || keep(Entry::from_bytes(entry)?))?,
+    })
+}
+
+fn log_costs(entry: &[u8]) -> Result<LogCosts> {
+    let log = log(entry)?;
+    let (mut tree, mut index) = (Tree::new(), 0);
+    let key = log.signer.verifier_key();
+    Ok(LogCosts {
         leaf: cost(20, || keep(tree.push(leaf_hash(entry))))?,
         prove: cost(20, || {
             index = (index + 97) % TREE;
@@ -196,29 +237,32 @@ pub(crate) fn measure(dir: &Path, entry: &[u8], matter: &Matter) -> Result<Primi
             keep(verify_inclusion(&leaf, at, TREE, &log.hashes, &log.root)?)
         })?,
         checkpoint: cost(20, || {
-            let made = Checkpoint::new(log.signer.verifier_key().name(), TREE, log.tree.root())?;
+            let made = Checkpoint::new(key.name(), TREE, log.tree.root())?;
             keep(made.sign(&log.signer)?)
         })?,
         witness: cost(20, || {
-            let key = log.signer.verifier_key();
             let took = consider(&WitnessState::default(), key, 0, &[], &log.note)?;
             keep(log.cosigner.cosign(&took, 1)?)
         })?,
         cosignature: cost(20, || {
-            let signed = passerelle_audit::checkpoint::open_note(
-                log.cosigned.clone(),
-                log.signer.verifier_key(),
-            )?;
-            keep(cosignature::verify(&signed, log.cosigner.verifier_key())?)
+            // As the broker does it: the checkpoint is its own.
+            let mut signed = log.signed.clone();
+            keep(cosignature::add(
+                &mut signed,
+                log.cosigner.verifier_key(),
+                log.line.clone(),
+            )?)
         })?,
+    })
+}
+
+fn disk(dir: &Path) -> Result<Disk> {
+    let (path, content) = (dir.join("file"), vec![b'x'; ANSWER_BYTES]);
+    let write = || Ok(durable_file::write_atomically(&path, &content, 0o600)?);
+    Ok(Disk {
         append_alone: append(dir, 1)?,
         append_shared: append(dir, GROUP)?.shared_by(GROUP),
-        file: {
-            let path = dir.join("file");
-            cost(8, || {
-                Ok(durable_file::write_atomically(&path, &content, 0o600)?)
-            })?
-        },
+        file: cost(8, write)?,
         commit: commit(dir)?.shared_by(GROUP),
         read: read(dir)?,
     })
@@ -244,6 +288,8 @@ struct Log {
     tree: Tree,
     signer: Signer,
     cosigner: Cosigner,
+    signed: SignedCheckpoint,
+    line: NoteSignature,
     note: String,
     cosigned: Note,
     hashes: Vec<Digest>,
@@ -272,11 +318,14 @@ fn log(entry: &[u8]) -> Result<Log> {
         &note,
     )?;
     let line = cosigner.cosign(&accepted, 1)?;
-    cosignature::add(&mut signed, cosigner.verifier_key(), line)?;
+    let bare = signed.clone();
+    cosignature::add(&mut signed, cosigner.verifier_key(), line.clone())?;
     let cosigned = signed.note().clone();
     let hashes = tree.inclusion_proof(TREE - 1, TREE)?;
     let proof = TlogProof::new(TREE - 1, hashes.clone(), cosigned.clone())?.to_string();
     Ok(Log {
+        signed: bare,
+        line,
         hashes,
         root: tree.root(),
         tree,

@@ -64,7 +64,8 @@ impl Svg {
         let text = escaped(text);
         self.add(format_args!(
             "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" fill=\"{colour}\" \
-             text-anchor=\"{anchor}\">{text}</text>"
+             text-anchor=\"{anchor}\" stroke=\"#ffffff\" stroke-width=\"3\" \
+             paint-order=\"stroke\" stroke-linejoin=\"round\">{text}</text>"
         ));
     }
 
@@ -283,7 +284,7 @@ impl Svg {
     pub(crate) fn target(&mut self, frame: &Frame, y: f64, text: &str) {
         let right = frame.x + frame.width;
         self.line((frame.x, y), (right, y), ORANGE, "5 4");
-        self.text((right, y - 5.0), 11.5, ORANGE, Anchor::End, text);
+        self.text((right, y - 6.0), 11.5, ORANGE, Anchor::End, text);
     }
 }
 

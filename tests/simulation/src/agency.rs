@@ -220,7 +220,7 @@ impl World {
             id,
             welcomed: false,
             since: now,
-            exchange: Exchange::default(),
+            exchange: Exchange::new(&meta),
             evaluating: BTreeMap::new(),
             next_call: 0,
         });
@@ -425,7 +425,7 @@ impl World {
         }
         let out = session
             .exchange
-            .outgoing(store.view(), &context.vault, moment, ROOM);
+            .outgoing(store.view(), context, moment, ROOM);
         let out = out.expect("projection and vault");
         let due = session.exchange.reply_due();
         for frame in out.frames {

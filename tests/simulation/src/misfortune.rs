@@ -192,6 +192,7 @@ impl World {
         self.tell("the broker is restored from an old copy");
         self.broker_commits()?;
         self.stop_broker(false);
+        self.net.lose_all(self.now);
         self.broker.disk.heal();
         let newest = self.broker.disk.snapshot();
         self.broker.disk.restore(&copy);
@@ -224,6 +225,7 @@ impl World {
         }
         self.tell("the newest copy of the broker is put back");
         self.stop_broker(false);
+        self.net.lose_all(self.now);
         self.broker.disk.heal();
         self.broker.disk.restore(&newest);
         let _ = std::fs::remove_dir_all(self.broker.dir.join("projection"));

@@ -136,6 +136,13 @@ impl Net {
         Some(notices)
     }
 
+    /// All that is under way is lost: the observer can't tell two logs apart in one moment.
+    pub fn lose_all(&mut self, now: u64) {
+        for connection in self.connections.values_mut() {
+            connection.cut_at = Some(now.saturating_sub(1));
+        }
+    }
+
     /// Whether a frame that arrives now does arrive.
     pub fn arrives(&self, id: ConnectionId, now: u64) -> bool {
         let connection = self.connections.get(&id);

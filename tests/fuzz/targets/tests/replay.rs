@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long one target's mutations may take. The replay of files has no limit.
-const MUTATIONS_LAST: Duration = Duration::from_millis(900);
+const MUTATIONS_LAST: Duration = Duration::from_millis(600);
 /// Mutations of each input at most.
 const MUTATIONS: u32 = 2_000;
 
