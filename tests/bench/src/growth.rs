@@ -14,7 +14,7 @@ use passerelle_tests::federation::Federation;
 use serde::Serialize;
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -25,7 +25,7 @@ pub(crate) const AGENCIES_AND: &str = "agencies and agreements";
 /// People at the clinic, whatever the size.
 const PEOPLE: usize = 100;
 /// Changes when homes of before can't be used any more.
-const FORM: &str = "v1";
+const FORM: &str = "v2";
 
 /// One size.
 #[derive(Clone, Debug, Serialize)]
@@ -84,6 +84,51 @@ impl Series {
 /// The directories of a federation.
 const PARTS: [&str; 5] = ["broker", "clinic", "house", "police", "oversight"];
 
+/// Homes that take no more than this are copied for each run, so that they stay as they were
+/// made. Larger ones are used in place: what a run adds does not count beside what they hold.
+const COPIED_BYTES: u64 = 1 << 29;
+
+/// Makes the homes that are missing, all of them before the first is measured: what the disk still
+/// has to write would be in the way.
+pub(crate) async fn prepare(exe: &str, work: &Path, what: &str, sizes: &[u64]) -> Result<()> {
+    for &size in sizes {
+        let kept = place(work, what, size);
+        if !kept.join("whole").exists() {
+            eprintln!("growth: making a federation with {size} {what}");
+            make(exe, work, &kept, what, size).await?;
+        }
+    }
+    Ok(())
+}
+
+fn place(work: &Path, what: &str, size: u64) -> PathBuf {
+    let name = what.split(' ').next().unwrap_or(what);
+    work.join("data").join(format!("{FORM}-{name}-{size}"))
+}
+
+/// Waits until the disk has everything.
+async fn settle() -> Result<()> {
+    let synced = tokio::process::Command::new("sync").status().await?;
+    anyhow::ensure!(synced.success(), "sync: {synced}");
+    Ok(())
+}
+
+/// Copies files and directories with their modes. Sockets of before stay behind.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir(to)?;
+    fs::set_permissions(to, fs::metadata(from)?.permissions())?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (kind, to) = (entry.file_type()?, to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else if kind.is_file() {
+            fs::copy(entry.path(), &to)?;
+        }
+    }
+    Ok(())
+}
+
 /// Measures one size after the other. One that fails is left out, and said.
 pub(crate) async fn measure(
     exe: &str,
@@ -117,16 +162,18 @@ async fn one(
     size: u64,
     window: Duration,
 ) -> Result<Point> {
-    let name = what.split(' ').next().unwrap_or(what);
-    let kept = work.join("data").join(format!("{FORM}-{name}-{size}"));
-    if !kept.join("whole").exists() {
-        make(exe, work, &kept, what, size).await?;
-    }
+    let kept = place(work, what, size);
     let mut federation = Federation::prepare_in(exe, work)?;
-    // Links: what is kept stays where it is, whatever becomes of the federation.
+    let is_copied = proc::bytes_below(&kept)? <= COPIED_BYTES;
     for part in PARTS {
-        std::os::unix::fs::symlink(kept.join(part), federation.dir().join(part))?;
+        let (from, to) = (kept.join(part), federation.dir().join(part));
+        match is_copied {
+            true => copy(&from, &to)?,
+            // What is kept stays where it is, whatever becomes of the federation.
+            false => std::os::unix::fs::symlink(from, to)?,
+        }
     }
+    settle().await?;
     federation.serve_broker().await?;
     // As after a power cut: nothing was prepared for this start.
     federation.broker().kill9()?;
