@@ -240,7 +240,7 @@ fn submit(
     seq: u64,
     mut stated: Stated,
 ) -> Result<Result<agent_frame::Frame, RequestId>, ErrorCode> {
-    if sign_again {
+    if sign_again && !seeded(Bug::OldSignature) {
         // The broker takes a statement by the present key only. What waited here while the keys
         // were renewed would be lost, a withdrawal among it. Its digest is that of its payload.
         let payload = &stated.envelope.payload.0;

@@ -7,7 +7,7 @@
 //!
 //! Known attacks, and what meets each: a client that never finishes its handshake (a timeout, and
 //! handshakes run beside each other); more of them than there are places (the oldest gives way to
-//! who waits, [`crate::turns`]); many without a certificate, to keep members out (they have places
+//! who waits, module `turns`); many without a certificate, to keep members out (they have places
 //! of their own, and few) or to keep others from enrolling (the oldest gives way); one certificate that takes all places (a limit for each); a
 //! resumed session or a live connection after a revocation (checked after every handshake; closed
 //! by the registry). Nothing here limits one address: behind one address may be a whole town.

@@ -2,7 +2,7 @@
 //! is due to it out.
 //!
 //! In scope: hello, the command that a statement asks for, where the agency's witness stands,
-//! which notices are due. Synchronous, time is a parameter: [`crate::session`] drives it over a
+//! which notices are due. Synchronous, time is a parameter: module `session` drives it over a
 //! real stream, the simulation over a simulated one. Out of scope: sequencing, the stream.
 
 use crate::{

@@ -37,6 +37,8 @@ pub enum Bug {
     EraseKeepsKey,
     /// A permit is issued again although the new one ends with the old one.
     RenewalForNothing,
+    /// What waited while the keys were renewed leaves under the old signature.
+    OldSignature,
 }
 
 #[cfg(feature = "seeded-bugs")]

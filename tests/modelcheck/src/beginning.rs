@@ -52,7 +52,7 @@ impl PolicyDecisionPoint for ConsentOnly {
     }
 }
 
-/// A log of one's own, for [`Broker::run_alone`].
+/// A log of one's own, for `Broker::run_alone`.
 pub fn first_log() -> Log {
     let mut store = Memory::default();
     let mut records = Vec::new();

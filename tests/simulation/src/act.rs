@@ -108,7 +108,7 @@ impl World {
 
     /// One that may ask and answer: not the oversight body, and mostly one that has joined.
     pub(crate) fn party(&self, number: usize) -> usize {
-        let stranger = number % 19 == 0;
+        let stranger = number.is_multiple_of(19);
         let parties = self
             .agencies
             .iter()

@@ -61,7 +61,7 @@ impl World {
         self.tell(format!("{a} proposes {name} to {b} for {life_s} s"));
         self.says(one, Vec::new(), |_, _| Ok(Body::Agreement(Box::new(terms))))?;
         // Mostly signed a little later; else by an operation of its own, or never.
-        self.agencies[two].signs_soon |= level % 4 != 0;
+        self.agencies[two].signs_soon |= !level.is_multiple_of(4);
         Ok(())
     }
 
@@ -153,7 +153,7 @@ impl World {
             return Ok(());
         }
         let (id, _, to, from, categories) = self.consents[consent % self.consents.len()].clone();
-        let by = if by % 2 == 0 { from } else { to };
+        let by = if by.is_multiple_of(2) { from } else { to };
         let scope = match scope % 4 {
             0 => WithdrawalScope::Recipient(self.agencies[to].id.clone()),
             1 => WithdrawalScope::Category(categories[0]),

@@ -39,4 +39,5 @@ bugs! {
     a_size_that_follows_content_is_found: SizeByContent breaks SilenceLooksTheSame;
     a_key_that_survives_erasure_is_found: EraseKeepsKey breaks ErasureIsReal;
     a_permit_that_is_renewed_for_ever_is_found: RenewalForNothing breaks NothingIsStuck;
+    an_old_signature_is_found: OldSignature breaks NothingIsStuck;
 }

@@ -67,7 +67,7 @@ fn main() -> ExitCode {
                         }
                     }
                     let count = done.fetch_add(1, Ordering::Relaxed) + 1;
-                    if count % 100 == 0 {
+                    if count.is_multiple_of(100) {
                         let per_seed = started.elapsed().as_secs_f64() / count as f64;
                         eprintln!("{count} seeds, {:.0} ms each", per_seed * 1_000.0);
                     }

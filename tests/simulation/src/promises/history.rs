@@ -61,7 +61,7 @@ pub fn nothing_acknowledged_is_lost_by_agent(
     )
 }
 
-/// 8. Checkpoints that one witness cosigned, and checkpoints that a quorum cosigned, are each over
+/// Promise 8: checkpoints that one witness cosigned, and checkpoints that a quorum cosigned, are each over
 /// prefixes of one log.
 ///
 /// # Errors

@@ -194,7 +194,7 @@ fn members_only(reading: &Reading, asked: &Asked, index: u64) -> Result<(), Brok
     })
 }
 
-/// 5. Once a withdrawal is said to be carried out, nothing that rests on it is open, and everybody
+/// Promise 5: once a withdrawal is said to be carried out, nothing that rests on it is open, and everybody
 /// who received something was told.
 fn recipients_are_told(reading: &Reading, consent: &ConsentId, index: u64) -> Result<(), Broken> {
     let Some(consented) = reading.consents.get(consent) else {
