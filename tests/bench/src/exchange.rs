@@ -54,6 +54,8 @@ pub(crate) struct Point {
     pub(crate) journal_bytes: BTreeMap<String, f64>,
     /// Witness rounds for one exchange.
     pub(crate) rounds: f64,
+    /// Share of the processors that others had meanwhile: the less, the more the times are worth.
+    pub(crate) others: f64,
 }
 
 impl Point {
@@ -84,13 +86,14 @@ pub(crate) async fn measure(
     let load = run(world, in_flight, until);
     let watch = async {
         tokio::time::sleep_until(from.into()).await;
-        let before = usage(&processes)?;
+        let (before, busy) = (usage(&processes)?, proc::busy_s()?);
         let from_ms = World::now_ms();
         tokio::time::sleep_until(until.into()).await;
-        anyhow::Ok((before, usage(&processes)?, from_ms, World::now_ms()))
+        let busy = proc::busy_s()? - busy;
+        anyhow::Ok((before, usage(&processes)?, busy, [from_ms, World::now_ms()]))
     };
     let (ended, watched) = tokio::join!(load, watch);
-    let (ended, (before, after, from_ms, until_ms)) = (ended?, watched?);
+    let (ended, (before, after, busy, [from_ms, until_ms])) = (ended?, watched?);
     world.require_alive()?;
     let counted: Vec<_> = ended
         .iter()
@@ -110,10 +113,15 @@ pub(crate) async fn measure(
         records: BTreeMap::new(),
         journal_bytes: BTreeMap::new(),
         rounds: 0.0,
+        others: 0.0,
     };
+    let mut own = 0.0;
     for ((name, before), (_, after)) in before.into_iter().zip(after) {
+        own += after - before;
         point.cpu_ms.insert(name, (after - before) * 1e3 / n);
     }
+    let all = std::thread::available_parallelism()?.get() as f64 * window.as_secs_f64();
+    point.others = ((busy - own) / all).clamp(0.0, 1.0);
     for name in ["broker"].into_iter().chain(AGENCIES) {
         let sum = written(&world.journal(name), from_ms, until_ms)?;
         let name = name.to_owned();

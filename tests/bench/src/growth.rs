@@ -44,6 +44,8 @@ pub(crate) struct Point {
     pub(crate) broker: Memory,
     /// Bytes of the broker's directory.
     pub(crate) disk_bytes: u64,
+    /// As [`exchange::Point::others`].
+    pub(crate) others: f64,
 }
 
 /// One thing that grows.
@@ -196,6 +198,7 @@ async fn one(
         start_s,
         broker,
         disk_bytes,
+        others: alone.others.max(many.others),
     })
 }
 

@@ -33,6 +33,21 @@ pub(crate) fn cpu_s(pid: u32) -> Result<f64> {
     Ok(ticks as f64 / TICKS_PER_S)
 }
 
+/// Seconds that all processors together were not idle, whoever used them, and a hypervisor that
+/// took them away included.
+pub(crate) fn busy_s() -> Result<f64> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let line = text.lines().next().context("an empty stat")?;
+    let times: Vec<u64> = line
+        .split_ascii_whitespace()
+        .skip(1)
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    // user, nice, system, idle, iowait, irq, softirq, steal
+    let busy = [0, 1, 2, 5, 6, 7].map(|n| times.get(n).copied().unwrap_or_default());
+    Ok(busy.iter().sum::<u64>() as f64 / TICKS_PER_S)
+}
+
 /// Memory of a process.
 pub(crate) fn memory(pid: u32) -> Result<Memory> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;

@@ -41,6 +41,10 @@ pub(crate) struct Target {
     met: Option<bool>,
 }
 
+/// Share of the processors that others may have before it is said. The kernel's own work for the
+/// disk is among others.
+const QUIET: f64 = 0.15;
+
 /// One figure of a series that grows.
 type Ratio = fn(&growth::Series) -> Option<f64>;
 
@@ -215,6 +219,7 @@ impl Results {
             self.processors,
             n(self.load_before)
         );
+        self.quiet_text(&mut out);
         self.targets_text(&mut out);
         self.loads_text(&mut out);
         self.processes_text(&mut out);
@@ -222,6 +227,22 @@ impl Results {
         self.parts_text(&mut out);
         self.growth_text(&mut out);
         out
+    }
+
+    /// Says when others had a part of the processors that makes times on the clock worthless.
+    fn quiet_text(&self, out: &mut String) {
+        let growth = self.growth.iter().flat_map(|s| &s.points);
+        let others = self.exchange.iter().map(|p| p.others);
+        let most = others.chain(growth.map(|p| p.others)).fold(0.0, f64::max);
+        if most > QUIET {
+            let _ = writeln!(
+                out,
+                "NOT A QUIET MACHINE: others had up to {} % of the processors. Rates and times \
+                 here say little;\nprocessor time and counts say more. Run it again when nothing \
+                 else runs.\n",
+                n(most * 100.0)
+            );
+        }
     }
 
     fn targets_text(&self, out: &mut String) {
