@@ -1,7 +1,7 @@
 //! The proof that the simulation can fail: for each promise a bug that it finds.
 
 use passerelle_model::seeded::{Bug, plant};
-use passerelle_simulation::{promises::Promise, simulate};
+use passerelle_simulation::{OPERATIONS, promises::Promise, shrink::shrink, simulate};
 
 /// Seeds that a bug may survive.
 const PATIENCE: u64 = 400;
@@ -40,4 +40,16 @@ bugs! {
     a_key_that_survives_erasure_is_found: EraseKeepsKey breaks ErasureIsReal;
     a_permit_that_is_renewed_for_ever_is_found: RenewalForNothing breaks NothingIsStuck;
     an_old_signature_is_found: OldSignature breaks NothingIsStuck;
+}
+
+#[test]
+fn a_failing_story_is_made_short() {
+    plant(Some(Bug::RenewalForNothing));
+    let shrunk = shrink(14, OPERATIONS, 120).expect("it fails");
+    plant(None);
+    println!("{shrunk}");
+    let broken = shrunk.outcome.broken.as_ref().expect("it still fails");
+    assert_eq!(broken.promise, Promise::NothingIsStuck);
+    assert!(shrunk.ops.len() <= 12, "{} operations", shrunk.ops.len());
+    assert!(shrunk.outcome.lines.iter().any(|line| line.contains("** ")));
 }
