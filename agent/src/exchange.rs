@@ -60,9 +60,19 @@ pub struct Exchange {
     /// Place of the last statement that was looked at: the rows of the outbox are large, and none
     /// is read twice without need.
     seen: Option<u64>,
-    /// Those up to there that are yet to be sent, with the time before which they may not.
-    waiting: BTreeMap<u64, Timestamp>,
+    /// Those up to there that are yet to be sent.
+    waiting: BTreeMap<u64, Waiting>,
     paused_until: Option<Duration>,
+}
+
+/// A statement that is yet to be sent.
+#[derive(Debug)]
+struct Waiting {
+    /// Not before this.
+    not_before: Timestamp,
+    /// Itself, if it was due when its row was read: what is due leaves in a moment, and what is
+    /// not would take memory until then.
+    stated: Option<Box<Stated>>,
 }
 
 /// What is to be sent.
@@ -150,7 +160,7 @@ impl Exchange {
         }
         self.paused_until = None;
         self.look(view, now.wall)?;
-        let is_due = |(_, not_before): &(&u64, &Timestamp)| **not_before <= now.wall;
+        let is_due = |(_, waiting): &(&u64, &Waiting)| waiting.not_before <= now.wall;
         let due: Vec<u64> = self.waiting.iter().filter(is_due).map(|w| *w.0).collect();
         for seq in due {
             if self.in_flight.len() >= WINDOW {
@@ -162,8 +172,12 @@ impl Exchange {
                 out.wake = Some(now.steady.saturating_add(CONGESTED));
                 return Ok(out);
             }
-            self.waiting.remove(&seq);
-            let Some(stated) = state::outgoing(view, seq).map_err(storage)? else {
+            let read = self.waiting.remove(&seq).and_then(|waiting| waiting.stated);
+            let stated = match read {
+                Some(stated) => Some(*stated),
+                None => state::outgoing(view, seq).map_err(storage)?,
+            };
+            let Some(stated) = stated else {
                 continue;
             };
             match submit(context, seq < self.sign_before, seq, stated)? {
@@ -175,7 +189,8 @@ impl Exchange {
                 Err(request) => out.lost.push((seq, request)),
             }
         }
-        let later = self.waiting.values().filter(|at| **at > now.wall).min();
+        let times = self.waiting.values().map(|waiting| waiting.not_before);
+        let later = times.filter(|at| *at > now.wall).min();
         out.wake = later.map(|at| {
             let ms = at.0.saturating_sub(now.wall.0);
             now.steady.saturating_add(Duration::from_millis(ms))
@@ -185,16 +200,19 @@ impl Exchange {
 
     /// Notes what is new in the outbox, until as much is due as could be under way.
     fn look(&mut self, view: &dyn Read, now: Timestamp) -> Result<(), ErrorCode> {
-        let due = |at: &&Timestamp| **at <= now;
-        while self.waiting.len() < MAX_WAITING && self.waiting.values().filter(due).count() < WINDOW
-        {
+        let is_due = |waiting: &&Waiting| waiting.not_before <= now;
+        let mut due = self.waiting.values().filter(is_due).count();
+        while self.waiting.len() < MAX_WAITING && due < WINDOW {
             let page = state::outbox(view, self.seen, WINDOW).map_err(storage)?;
             if page.is_empty() {
                 break;
             }
             for (seq, stated) in page {
                 self.seen = Some(seq);
-                self.waiting.insert(seq, stated.not_before);
+                let not_before = stated.not_before;
+                let stated = (not_before <= now).then(|| Box::new(stated));
+                due = due.saturating_add(usize::from(stated.is_some()));
+                self.waiting.insert(seq, Waiting { not_before, stated });
             }
         }
         Ok(())
@@ -228,7 +246,11 @@ impl Exchange {
     pub fn settled(&mut self, call: u64, settlement: Settlement, now: Moment) {
         if settlement == Settlement::Later {
             self.paused_until = Some(now.steady.saturating_add(RETRY));
-            self.waiting.insert(call, now.wall);
+            let waiting = Waiting {
+                not_before: now.wall,
+                stated: None,
+            };
+            self.waiting.insert(call, waiting);
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The ledger: journal, projection and Merkle tree as one. The journal is the truth; the other
 //! two are made of it, here, on one path for normal running and for recovery.
 
-use crate::error::BrokerError;
+use crate::{
+    error::BrokerError,
+    recent::{Durable, Recent},
+};
 use passerelle_audit::merkle::leaf_hash;
 use passerelle_journal::{
     Journal, JournalReader, JournalRecord, Options, Projection, SegmentJournal, StoredTree,
@@ -35,6 +38,7 @@ pub struct View {
     /// The durable records.
     pub journal: Arc<dyn JournalReader>,
     tree: Arc<RwLock<StoredTree>>,
+    recent: Arc<Recent>,
 }
 
 impl View {
@@ -45,12 +49,16 @@ impl View {
         self.tree.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The record at `index`, decoded.
-    pub fn record(&self, index: u64) -> Result<Option<Record>, BrokerError> {
-        self.journal
-            .read(index)?
-            .map(|raw| decode(index, &raw))
-            .transpose()
+    /// The record at `index`.
+    pub fn record(&self, index: u64) -> Result<Option<Arc<Durable>>, BrokerError> {
+        if let Some(recent) = self.recent.get(index) {
+            return Ok(Some(recent));
+        }
+        let Some(raw) = self.journal.read(index)? else {
+            return Ok(None);
+        };
+        let record = decode(index, &raw)?;
+        Ok(Some(Arc::new(Durable { raw, record })))
     }
 }
 
@@ -107,6 +115,7 @@ impl Ledger {
             projection: Arc::new(projection),
             journal: journal.reader(),
             tree: Arc::new(RwLock::new(tree)),
+            recent: Arc::default(),
         };
         let mut ledger = Self {
             journal: Box::new(journal),
@@ -115,9 +124,9 @@ impl Ledger {
             last_at: Timestamp(0),
         };
         if let Some(last) = next.checked_sub(1)
-            && let Some(record) = ledger.view.record(last)?
+            && let Some(newest) = ledger.view.record(last)?
         {
-            ledger.last_at = record.entry.at;
+            ledger.last_at = newest.record.entry.at;
         }
         ledger.rebuild_projection()?;
         Ok(ledger)
@@ -228,9 +237,12 @@ impl Ledger {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .append(raw.iter().map(|record| leaf_hash(&record.entry)));
-        self.next = self.next.saturating_add(raw.len() as u64);
         let last = batch.records.last().map(|record| record.entry.at);
         self.last_at = last.unwrap_or(self.last_at);
+        for (raw, record) in raw.into_iter().zip(batch.records) {
+            self.view.recent.push(self.next, Durable { raw, record });
+            self.next = self.next.saturating_add(1);
+        }
         self.view.projection.commit(batch.writes, self.next)?;
         Ok(())
     }

@@ -16,6 +16,7 @@ pub mod operator;
 pub mod oprf;
 pub mod order;
 pub mod rate;
+pub mod recent;
 pub mod seat;
 pub mod sequencer;
 pub mod serve;

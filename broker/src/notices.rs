@@ -35,13 +35,12 @@ impl Notices {
         membership: bool,
     ) -> Result<v1::Notice, BrokerError> {
         let missing = BrokerError::Refused(ErrorCode::Internal);
-        let raw = self.view.journal.read(index)?.ok_or(missing)?;
-        let missing = BrokerError::Refused(ErrorCode::Internal);
-        let record = self.view.record(index)?.ok_or(missing)?;
-        let visible = visible_to(reader, &record);
+        let durable = self.view.record(index)?.ok_or(missing)?;
+        let record = &durable.record;
+        let visible = visible_to(reader, record);
         let mut notice = v1::Notice {
             index,
-            entry: raw.entry,
+            entry: durable.raw.entry.clone(),
             openings: convert::openings_to_wire(visible.openings),
             payloads: convert::payloads_to_wire(visible.payloads),
             proof: self.proof(index, cosigned)?,
@@ -80,14 +79,15 @@ impl Notices {
         let missing = || BrokerError::Refused(ErrorCode::Internal);
         let row = state::request(self.view.projection.as_ref(), &permit.request)?;
         let index = row.ok_or_else(missing)?.submitted;
-        let record = self.view.record(index)?.ok_or_else(missing)?;
-        let EntryBody::Said { envelope, .. } = record.entry.body else {
+        let durable = self.view.record(index)?.ok_or_else(missing)?;
+        let EntryBody::Said { envelope, .. } = &durable.record.entry.body else {
             return Err(missing());
         };
+        let sidecar = durable.record.sidecar.clone();
         Ok(v1::Related {
-            envelope: Some(envelope.into()),
-            openings: convert::openings_to_wire(record.sidecar.openings),
-            payloads: convert::payloads_to_wire(record.sidecar.payloads),
+            envelope: Some(envelope.clone().into()),
+            openings: convert::openings_to_wire(sidecar.openings),
+            payloads: convert::payloads_to_wire(sidecar.payloads),
         })
     }
 }

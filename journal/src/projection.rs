@@ -33,8 +33,9 @@ use crate::files::{DirectoryLock, lock_directory};
 use merge::merged;
 use store::{Changes, Live, close, leak};
 
-/// Rows in memory beyond this size, in bytes, are moved to the file.
-const FLUSH_BYTES: usize = 2 * 1024 * 1024;
+/// Rows in memory beyond this size, in bytes, are moved to the file. Large enough that a row which
+/// lives for a second, as a statement on its way does, is gone before anything is written of it.
+const FLUSH_BYTES: usize = 8 * 1024 * 1024;
 
 /// Most bytes of rows in memory that are not yet on their way to the file; as many again may be on
 /// their way. A commit over it waits.

@@ -94,26 +94,25 @@ impl v1::log_read_server::LogRead for LogReadService {
 
 fn row(view: &View, reader: &Agency, index: u64) -> Result<v1::LogRow, BrokerError> {
     let missing = || BrokerError::Refused(ErrorCode::Internal);
-    let record = view.record(index)?.ok_or_else(missing)?;
-    let entry = record.entry.to_bytes();
-    let entry = entry.map_err(|source| BrokerError::Entry { index, source })?;
+    let durable = view.record(index)?.ok_or_else(missing)?;
+    let (entry, record) = (&durable.raw.entry, &durable.record);
     let named = state::concerns(view.projection.as_ref(), &reader.agency, index)?;
     if !(named || is_for_everybody(&record.entry.body) || reads_all(reader.sector())) {
         return Ok(v1::LogRow {
             index,
             entry: Vec::new(),
-            leaf_hash: leaf_hash(&entry).0.to_vec(),
+            leaf_hash: leaf_hash(entry).0.to_vec(),
             openings: Vec::new(),
         });
     }
     let openings = if named {
-        visible_to(&reader.agency, &record).openings
+        visible_to(&reader.agency, record).openings
     } else {
         Vec::new()
     };
     Ok(v1::LogRow {
         index,
-        entry,
+        entry: entry.clone(),
         leaf_hash: Vec::new(),
         openings: convert::openings_to_wire(openings),
     })
