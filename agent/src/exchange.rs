@@ -51,7 +51,6 @@ pub struct Moment {
 }
 
 /// One stream, from hello to its end.
-#[derive(Debug)]
 pub struct Exchange {
     /// Statements before this place in the outbox may be signed by a key that was replaced since.
     sign_before: u64,
@@ -66,7 +65,6 @@ pub struct Exchange {
 }
 
 /// A statement that is yet to be sent.
-#[derive(Debug)]
 struct Waiting {
     /// Not before this.
     not_before: Timestamp,

@@ -12,7 +12,7 @@ use passerelle_model::{
     decide::{Command, Reply},
     entry::{EntryBody, Record},
     ids::{AgencyId, RequestId},
-    pdp::{Effect, PolicyDecisionPoint, Remembering},
+    pdp::{Effect, PolicyDecisionPoint},
     statement::Body,
     time::Timestamp,
 };
@@ -113,8 +113,7 @@ impl Order {
         surroundings: &mut dyn Surroundings,
     ) -> Result<Sequenced, BrokerError> {
         let pdp = self.pdp.clone();
-        let pdp = Remembering::new(pdp.as_ref());
-        let mut batch = self.ledger.batch(&pdp);
+        let mut batch = self.ledger.batch(pdp.as_ref());
         let mut replies = Vec::new();
         for command in commands {
             let now = surroundings.now();

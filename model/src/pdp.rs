@@ -15,10 +15,6 @@ use crate::{
     },
 };
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
 
 /// What a ruling says of one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -159,48 +155,6 @@ pub trait PolicyDecisionPoint: Send + Sync {
 
     /// Digest of the bundle of policies, schema and texts; stands in every decision.
     fn bundle(&self) -> Digest;
-}
-
-/// Most rulings that are remembered: the items of one request and a few more.
-const REMEMBERED_RULINGS: usize = 16;
-
-/// A decision point that remembers its latest rulings. A request that is decided and offered in
-/// one batch is the same matter twice, and a ruling follows from the matter alone.
-pub struct Remembering<'a> {
-    pdp: &'a dyn PolicyDecisionPoint,
-    latest: Mutex<VecDeque<(Matter, Ruling)>>,
-}
-
-impl<'a> Remembering<'a> {
-    /// With no memory yet of what `pdp` rules.
-    pub fn new(pdp: &'a dyn PolicyDecisionPoint) -> Self {
-        Self {
-            pdp,
-            latest: Mutex::default(),
-        }
-    }
-
-    fn latest(&self) -> MutexGuard<'_, VecDeque<(Matter, Ruling)>> {
-        // Pairs are pushed whole.
-        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl PolicyDecisionPoint for Remembering<'_> {
-    fn rule(&self, matter: &Matter) -> Ruling {
-        if let Some((_, ruling)) = self.latest().iter().find(|(m, _)| m == matter) {
-            return ruling.clone();
-        }
-        let ruling = self.pdp.rule(matter);
-        let mut latest = self.latest();
-        latest.push_front((matter.clone(), ruling.clone()));
-        latest.truncate(REMEMBERED_RULINGS);
-        ruling
-    }
-
-    fn bundle(&self) -> Digest {
-        self.pdp.bundle()
-    }
 }
 
 /// A ruling with its item, as it stands in the log.

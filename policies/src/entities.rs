@@ -1,8 +1,9 @@
 //! The slice of the world that one evaluation sees.
 //!
-//! In scope: turning a matter with one candidate consent and one candidate agreement into Cedar
-//! entities and context, and checking that every entity that a policy may look into is there.
-//! Out of scope: choosing the candidates, deciding.
+//! In scope: turning the shape of a matter with one candidate consent and one candidate agreement
+//! into Cedar entities and context, and checking that every entity that a policy may look into is
+//! there.
+//! Out of scope: choosing the candidates, deciding, what the shape leaves out.
 //!
 //! Policies may look two steps deep (worker, agency, sector), so the slice is: the worker, both
 //! agencies, the item, its category, the basis, and the case, consent and agreement if any. Other
@@ -11,16 +12,14 @@
 use crate::{
     cedar::{type_name, uid},
     reference::Reference,
+    shape::{AgreementShape, CaseShape, ConsentShape, LineShape, MatterShape, Party, Period},
 };
 use cedar_policy::{
     Context, Entities, Entity, EntityTypeName, EntityUid, RestrictedExpression, Schema,
 };
 use passerelle_model::{
-    pdp::{CaseFacts, Matter},
-    records::{Agency, Agreement, Consent},
-    statement::AgreementLine,
-    time::Timestamp,
-    vocabulary::{CategoryKind, LegalBasis},
+    ids::AgencyId,
+    vocabulary::{CaseRole, CategoryKind},
 };
 use std::collections::{HashMap, HashSet};
 
@@ -78,20 +77,11 @@ pub(crate) enum SliceError {
     Missing(String),
 }
 
-/// A candidate consent with what the conflict rule says of it.
-#[derive(Clone, Copy)]
-pub(crate) struct ConsentCandidate<'a> {
-    pub(crate) consent: &'a Consent,
-    /// For this recipient and category, by itself or by the conflict rule.
-    pub(crate) withdrawn: bool,
-}
-
-/// A candidate agreement with its line from holder to requester for the category.
-#[derive(Clone, Copy)]
-pub(crate) struct AgreementCandidate<'a> {
-    pub(crate) agreement: &'a Agreement,
-    pub(crate) line: Option<&'a AgreementLine>,
-}
+/// What the worker, the item, the case and the candidates are called: policies tell none of them
+/// from another by its name.
+const REQUESTER: &str = "requester";
+const ASKED: &str = "asked";
+const CANDIDATE: &str = "candidate";
 
 /// What one evaluation needs besides the action.
 pub(crate) struct Slice {
@@ -114,7 +104,8 @@ pub(crate) struct Slicer<'a> {
     pub(crate) names: &'a Names,
     pub(crate) reference: &'a Reference,
     pub(crate) schema: &'a Schema,
-    pub(crate) matter: &'a Matter,
+    pub(crate) matter: &'a MatterShape,
+    pub(crate) at: i64,
 }
 
 type Attributes = Vec<(&'static str, RestrictedExpression)>;
@@ -124,8 +115,8 @@ impl Slicer<'_> {
     /// schema.
     pub(crate) fn base(&self) -> Result<Base, SliceError> {
         let (names, matter) = (self.names, self.matter);
-        let principal = uid(&names.worker, "requester");
-        let resource = uid(&names.item, "asked");
+        let principal = uid(&names.worker, REQUESTER);
+        let resource = uid(&names.item, ASKED);
         let basis = uid(&names.basis, matter.basis.code());
         let category = uid(&names.category, matter.item.category.code());
         let mut entities = vec![
@@ -140,7 +131,7 @@ impl Slicer<'_> {
             entities.push(self.agency(&matter.holder)?);
         }
         let mut context = vec![
-            ("at", time(matter.at)?),
+            ("at", long(self.at)),
             (
                 "purpose",
                 reference(uid(&names.purpose, matter.purpose.code())),
@@ -174,18 +165,18 @@ impl Slicer<'_> {
     pub(crate) fn slice(
         &self,
         base: &Base,
-        consent: Option<ConsentCandidate<'_>>,
-        agreement: Option<AgreementCandidate<'_>>,
+        consent: Option<(&ConsentShape, Period)>,
+        agreement: Option<(&AgreementShape, Period)>,
     ) -> Result<Slice, SliceError> {
         let mut context = base.context.clone();
         let mut candidates = Vec::new();
-        if let Some(consent) = consent {
-            let consent = self.consent(consent)?;
+        if let Some((consent, period)) = consent {
+            let consent = self.consent(consent, period)?;
             context.push(("consent", reference(consent.uid())));
             candidates.push(consent);
         }
-        if let Some(agreement) = agreement {
-            let agreement = self.agreement(agreement)?;
+        if let Some((agreement, period)) = agreement {
+            let agreement = self.agreement(agreement, period)?;
             context.push(("agreement", reference(agreement.uid())));
             candidates.push(agreement);
         }
@@ -208,8 +199,8 @@ impl Slicer<'_> {
         })
     }
 
-    fn agency(&self, agency: &Agency) -> Result<Entity, SliceError> {
-        let sector = uid(&self.names.sector, agency.sector().code());
+    fn agency(&self, agency: &Party) -> Result<Entity, SliceError> {
+        let sector = uid(&self.names.sector, agency.sector.code());
         entity(
             uid(&self.names.agency, agency.agency.as_str()),
             vec![
@@ -288,17 +279,15 @@ impl Slicer<'_> {
         )
     }
 
-    fn case(&self, case: &CaseFacts) -> Result<Entity, SliceError> {
+    fn case(&self, case: &CaseShape) -> Result<Entity, SliceError> {
         let names = self.names;
-        let role = |role: passerelle_model::vocabulary::CaseRole| {
-            reference(uid(&names.case_role, role.code()))
-        };
+        let role = |role: CaseRole| reference(uid(&names.case_role, role.code()));
         let plan = case
             .plan
             .iter()
             .map(|c| uid(&names.category_code, c.code()));
         entity(
-            uid(&names.case, case.case.as_str()),
+            uid(&names.case, CANDIDATE),
             vec![
                 (
                     "profile",
@@ -319,82 +308,60 @@ impl Slicer<'_> {
         )
     }
 
-    fn consent(&self, candidate: ConsentCandidate<'_>) -> Result<Entity, SliceError> {
+    fn consent(&self, consent: &ConsentShape, period: Period) -> Result<Entity, SliceError> {
         let names = self.names;
-        let terms = &candidate.consent.terms;
-        let agencies = |list: &[passerelle_model::ids::AgencyId]| {
-            set(list.iter().map(|a| uid(&names.agency, a.as_str())))
-        };
-        let categories = terms
-            .categories
-            .iter()
-            .map(|c| uid(&names.category_code, c.code()));
-        let purposes = terms.purposes.iter().map(|p| uid(&names.purpose, p.code()));
+        let agencies = |list: &[AgencyId]| set(list.iter().map(|a| uid(&names.agency, a.as_str())));
+        let categories = consent.categories.iter();
+        let categories = categories.map(|c| uid(&names.category_code, c.code()));
+        let purposes = consent.purposes.iter();
+        let purposes = purposes.map(|p| uid(&names.purpose, p.code()));
         entity(
-            uid(&names.consent, terms.consent.as_str()),
+            uid(&names.consent, CANDIDATE),
             vec![
                 (
                     "giver",
-                    reference(uid(&names.consent_giver, terms.giver.code())),
+                    reference(uid(&names.consent_giver, consent.giver.code())),
                 ),
                 (
                     "capacity",
-                    reference(uid(&names.capacity, terms.capacity.code())),
+                    reference(uid(&names.capacity, consent.capacity.code())),
                 ),
                 ("categories", set(categories)),
                 ("purposes", set(purposes)),
-                ("recipients", agencies(&terms.recipients)),
-                ("disclosers", agencies(&terms.disclosers)),
-                ("given_at", time(terms.given_at)?),
-                ("expires_at", time(terms.expires_at)?),
-                ("withdrawn", boolean(candidate.withdrawn)),
-                ("redisclosure", boolean(terms.redisclosure)),
-                (
-                    "recorded_by_holder",
-                    boolean(candidate.consent.recorded_by == self.matter.holder.agency),
-                ),
+                ("recipients", agencies(&consent.recipients)),
+                ("disclosers", agencies(&consent.disclosers)),
+                ("given_at", long(period.from)),
+                ("expires_at", long(period.until)),
+                ("withdrawn", boolean(consent.withdrawn)),
+                ("redisclosure", boolean(consent.redisclosure)),
+                ("recorded_by_holder", boolean(consent.recorded_by_holder)),
             ],
         )
     }
 
-    fn agreement(&self, candidate: AgreementCandidate<'_>) -> Result<Entity, SliceError> {
+    fn agreement(&self, agreement: &AgreementShape, period: Period) -> Result<Entity, SliceError> {
         let names = self.names;
-        let terms = &candidate.agreement.terms;
-        let parties = terms.parties.iter();
-        let parties = parties.map(|p| uid(&names.agency, p.agency.as_str()));
-        let purposes = terms.purposes.iter().map(|p| uid(&names.purpose, p.code()));
-        let bases = self
-            .bases(candidate.agreement)
-            .map(|b| uid(&names.basis, b.code()));
+        let parties = agreement.parties.iter();
+        let parties = parties.map(|p| uid(&names.agency, p.as_str()));
+        let purposes = agreement.purposes.iter();
+        let purposes = purposes.map(|p| uid(&names.purpose, p.code()));
+        let bases = agreement.bases.iter();
+        let bases = bases.map(|b| uid(&names.basis, b.code()));
         let mut attributes = vec![
             ("parties", set(parties)),
-            (
-                "signed_by_all",
-                boolean(candidate.agreement.is_signed_by_all()),
-            ),
+            ("signed_by_all", boolean(agreement.signed_by_all)),
             ("purposes", set(purposes)),
             ("bases", set(bases)),
-            ("starts_at", time(terms.starts_at)?),
-            ("ends_at", time(terms.ends_at)?),
+            ("starts_at", long(period.from)),
+            ("ends_at", long(period.until)),
         ];
-        if let Some(line) = candidate.line {
+        if let Some(line) = &agreement.line {
             attributes.push(("line", self.line(line)?));
         }
-        entity(uid(&names.agreement, terms.agreement.as_str()), attributes)
+        entity(uid(&names.agreement, CANDIDATE), attributes)
     }
 
-    /// The bases of the two parties concerned, not those of others.
-    fn bases(&self, agreement: &Agreement) -> impl Iterator<Item = LegalBasis> {
-        let concerned = [&self.matter.requester.agency, &self.matter.holder.agency];
-        agreement
-            .terms
-            .parties
-            .iter()
-            .filter(move |p| concerned.contains(&&p.agency))
-            .map(|p| p.basis)
-    }
-
-    fn line(&self, line: &AgreementLine) -> Result<RestrictedExpression, SliceError> {
+    fn line(&self, line: &LineShape) -> Result<RestrictedExpression, SliceError> {
         let names = self.names;
         let category = uid(&names.category_code, line.category.code());
         let fields = [
@@ -439,8 +406,4 @@ fn long(value: i64) -> RestrictedExpression {
 
 fn set(names: impl Iterator<Item = EntityUid>) -> RestrictedExpression {
     RestrictedExpression::new_set(names.map(reference))
-}
-
-fn time(at: Timestamp) -> Result<RestrictedExpression, SliceError> {
-    at.0.try_into().map(long).map_err(|_| SliceError::Time)
 }

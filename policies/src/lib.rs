@@ -9,15 +9,19 @@
 //! Everything fails closed. A bundle with an error or a warning anywhere is refused whole; an
 //! error during a decision is a denial (`policy_error`), never a release.
 
+mod candidates;
 pub mod cases;
 mod cedar;
 mod entities;
+mod hearing;
 mod library;
 pub mod local;
 mod local_cases;
+mod memory;
 mod pdp;
 mod reference;
 mod runner;
+mod shape;
 pub mod texts;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::{CedarPdp, cases::Input};
 use passerelle_model::{
+    bytes::Handle,
     ids::{AgencyId, CaseId, ConsentId},
     pdp::{CaseFacts, Effect, Matter, Obligation, PolicyDecisionPoint},
     records::{Consent, Withdrawn},
@@ -21,6 +22,8 @@ use proptest::{
 use std::sync::LazyLock;
 
 static PDP: LazyLock<CedarPdp> = LazyLock::new(|| CedarPdp::load_embedded().unwrap());
+/// The same without a memory.
+static FORGETFUL: LazyLock<CedarPdp> = LazyLock::new(|| CedarPdp::load_forgetful().unwrap());
 
 fn agency(name: &str) -> AgencyId {
     name.parse().unwrap()
@@ -297,7 +300,8 @@ proptest! {
         prop_assert!(ruling.is_ok(), "{ruling:?}");
         let ruling = ruling.unwrap();
         prop_assert!(!ruling.reasons.is_empty());
-        prop_assert_eq!(&ruling, &PDP.rule(&matter), "not deterministic");
+        prop_assert_eq!(&ruling, &PDP.rule(&matter), "not as remembered");
+        prop_assert_eq!(&ruling, &FORGETFUL.rule(&matter), "not as Cedar says");
         if ruling.effect == Effect::Deny {
             prop_assert!(ruling.obligations.is_empty());
             prop_assert!(ruling.consent.is_none() && ruling.agreement.is_none());
@@ -415,6 +419,36 @@ proptest! {
         };
         withdraw(consent, WithdrawalScope::All, 100);
         prop_assert_eq!(PDP.rule(&after).consent, None);
+    }
+
+    #[test]
+    fn another_person_at_another_time_in_the_same_order_is_ruled_alike(matter in matter()) {
+        let before = PDP.rule(&matter);
+        let mut other = matter.clone();
+        let later = |at: &mut Timestamp| at.0 = at.0 / 2 * 3 + at.0 % 2 + 77;
+        later(&mut other.at);
+        for consent in &mut other.consents {
+            later(&mut consent.terms.given_at);
+            later(&mut consent.terms.expires_at);
+            consent.subject = Handle([7; 32]);
+        }
+        for agreement in &mut other.agreements {
+            later(&mut agreement.terms.starts_at);
+            later(&mut agreement.terms.ends_at);
+        }
+        prop_assert_eq!(&PDP.rule(&other), &before, "as remembered");
+        prop_assert_eq!(&FORGETFUL.rule(&other), &before, "as Cedar says");
+    }
+
+    #[test]
+    fn one_time_that_moves_past_another_is_ruled_anew(
+        matter in matter(),
+        seconds in -400_i64 * 24 * 3600..400 * 24 * 3600,
+    ) {
+        PDP.rule(&matter);
+        let mut other = matter.clone();
+        other.at = after(matter.at, seconds);
+        prop_assert_eq!(PDP.rule(&other), FORGETFUL.rule(&other));
     }
 
     #[test]

@@ -1,0 +1,146 @@
+//! One matter before Cedar.
+//!
+//! In scope: asking Cedar, or the memory of what it said. Out of scope: what is asked, and what
+//! follows.
+
+use crate::{
+    candidates::Candidates,
+    cedar::uid,
+    entities::{Base, Slice, SliceError, Slicer},
+    library::Library,
+    memory::{Memory, Question},
+    pdp::EvaluationError,
+    shape::{MatterShape, Times, millis},
+};
+use cedar_policy::{Authorizer, Decision, Request};
+use passerelle_model::pdp::Matter;
+use std::{cell::OnceCell, collections::BTreeSet, sync::Arc};
+
+/// What Cedar says of one action with one set of candidates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    Allowed(BTreeSet<String>),
+    Denied(BTreeSet<String>),
+}
+
+/// Cedar over one library, with what it said before.
+pub(crate) struct Bench {
+    library: Library,
+    authorizer: Authorizer,
+    memory: Memory,
+}
+
+impl Bench {
+    pub(crate) fn new(library: Library) -> Self {
+        Self {
+            memory: Memory::of(&library.policies),
+            library,
+            authorizer: Authorizer::new(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn forgetful(library: Library) -> Self {
+        Self {
+            memory: Memory::none(),
+            ..Self::new(library)
+        }
+    }
+
+    pub(crate) const fn library(&self) -> &Library {
+        &self.library
+    }
+
+    pub(crate) fn hear(&self, matter: &Matter) -> Result<Hearing<'_>, EvaluationError> {
+        Ok(Hearing {
+            bench: self,
+            matter: Arc::new(MatterShape::of(matter)),
+            at: millis(matter.at)?,
+            base: OnceCell::new(),
+        })
+    }
+}
+
+/// One matter before Cedar.
+pub(crate) struct Hearing<'a> {
+    bench: &'a Bench,
+    matter: Arc<MatterShape>,
+    at: i64,
+    /// Built when something is asked that is not remembered.
+    base: OnceCell<Base>,
+}
+
+impl Hearing<'_> {
+    /// What Cedar says of this action with these candidates, now or when it was asked the same.
+    pub(crate) fn ask(
+        &self,
+        action: &'static str,
+        set: Candidates<'_>,
+    ) -> Result<Answer, EvaluationError> {
+        let times = Times {
+            at: self.at,
+            consent: set.consent.map(|c| c.period),
+            agreement: set.agreement.map(|a| a.period),
+        };
+        let question = Question {
+            action,
+            matter: Arc::clone(&self.matter),
+            consent: set.consent.map(|c| Arc::clone(&c.shape)),
+            agreement: set.agreement.map(|a| Arc::clone(&a.shape)),
+            order: times.order(),
+        };
+        if let Some(answer) = self.bench.memory.recall(&question) {
+            return Ok(answer);
+        }
+        let answer = self.evaluate(action, &self.slice(set)?)?;
+        self.bench.memory.note(question, &answer);
+        Ok(answer)
+    }
+
+    fn slice(&self, set: Candidates<'_>) -> Result<Slice, SliceError> {
+        let library = &self.bench.library;
+        let slicer = Slicer {
+            names: &library.names,
+            reference: &library.reference,
+            schema: &library.schema,
+            matter: &self.matter,
+            at: self.at,
+        };
+        let base = match self.base.get() {
+            Some(base) => base,
+            None => {
+                let base = slicer.base()?;
+                self.base.get_or_init(|| base)
+            }
+        };
+        slicer.slice(
+            base,
+            set.consent.map(|c| (c.shape.as_ref(), c.period)),
+            set.agreement.map(|a| (a.shape.as_ref(), a.period)),
+        )
+    }
+
+    /// Asks Cedar. Allowed means that it said so and that nothing at all went wrong.
+    fn evaluate(&self, action: &str, slice: &Slice) -> Result<Answer, EvaluationError> {
+        let library = &self.bench.library;
+        let request = Request::new(
+            slice.principal.clone(),
+            uid(&library.names.action, action),
+            slice.resource.clone(),
+            slice.context.clone(),
+            Some(&library.schema),
+        )
+        .map_err(|e| EvaluationError(e.to_string()))?;
+        let authorizer = &self.bench.authorizer;
+        let response = authorizer.is_authorized(&request, &library.policies, &slice.entities);
+        let diagnostics = response.diagnostics();
+        if let Some(error) = diagnostics.errors().next() {
+            return Err(EvaluationError(error.to_string()));
+        }
+        let rules = diagnostics.reason().map(ToString::to_string).collect();
+        Ok(match response.decision() {
+            Decision::Allow => Answer::Allowed(rules),
+            Decision::Deny => Answer::Denied(rules),
+        })
+    }
+}
