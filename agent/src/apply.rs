@@ -5,7 +5,9 @@ use crate::{
     apply_notice,
     event::{Event, Stated, Transaction, Verdict},
     facts::{csv_import::ImportedPerson, fact::Fact},
+    postponed, standing,
     state::{self, AskRow, GivenRow, LabelRow, Meta, PersonRow, SentRow, VerdictRow, Weight, key},
+    vault,
 };
 use passerelle_model::{
     bytes::{Digest, Handle},
@@ -157,6 +159,7 @@ fn apply_to_ask(view: &mut Overlay<'_>, event: &Event) -> Result<(), StoreError>
         }),
         Event::Erased { request } => {
             view.write(key::of(key::SEALED, request.as_str().as_bytes()), None);
+            vault::put_kept(view, request, None);
             edit_ask(view, request, |row| row.status = Status::Erased)
         }
         _ => Ok(()),
@@ -212,7 +215,14 @@ pub(crate) fn edit_hold(
         return Ok(());
     };
     let before = row.status == Status::HolderReview;
+    let was_postponed = row.postponed.is_some();
     edit(&mut row);
+    if !row.status.is_open() || row.given.is_some() {
+        row.postponed = None;
+    }
+    if was_postponed != row.postponed.is_some() {
+        postponed::note(view, &row);
+    }
     let after = row.status == Status::HolderReview;
     state::put(view, key::of(key::HOLD, request.as_str().as_bytes()), &row)?;
     if before == after {
@@ -233,16 +243,31 @@ fn state_one(view: &mut Overlay<'_>, at: Timestamp, stated: &Stated) -> Result<(
         meta.next_out = meta.next_out.saturating_add(1);
         meta.outbox = meta.outbox.saturating_add(1);
     })?;
-    state::put(view, key::out(seq), stated)?;
+    match (&stated.vault, &stated.kept) {
+        (Some(request), Some(kept)) => {
+            // In a row of its own: the outbox forgets it with the statement.
+            vault::put_kept(view, request, Some(kept));
+            let kept = None;
+            let row = Stated {
+                kept,
+                ..stated.clone()
+            };
+            state::put(view, key::out(seq), &row)?;
+        }
+        _ => state::put(view, key::out(seq), stated)?,
+    }
+    let statement = stated.envelope.digest();
     match body_of(stated)? {
-        Body::Request(request) => asked(view, at, *request, stated.envelope.digest()),
+        Body::Request(request) => asked(view, at, *request, statement),
+        Body::Consent(terms) => standing::said(view, &terms.consent, &statement),
+        Body::Withdrawal(withdrawal) => {
+            standing::withdrawing(view, &withdrawal.consent, withdrawal.scope, statement)
+        }
         Body::Renewal(renewal) => edit_hold(view, &renewal.request, |row| {
             row.renewing = Some(renewal.permit);
         }),
         Body::Answer(_)
         | Body::Receipt(_)
-        | Body::Consent(_)
-        | Body::Withdrawal(_)
         | Body::Agreement(_)
         | Body::AgreementSignature(_)
         | Body::CaseOpening(_)
@@ -314,12 +339,24 @@ fn settle(
             settle_answer(row, &digest, code);
         }),
         Body::Renewal(renewal) => edit_hold(view, &renewal.request, |row| {
-            // Any other refusal means that another entry is on its way: a newer offer, or the end.
-            if code == Some(ErrorCode::PermitWithdrawn) && row.status.is_open() {
-                row.status = Status::Stopped;
-                row.stopped = Some(ErrorCode::PermitWithdrawn.code().to_owned());
+            match code {
+                Some(ErrorCode::PermitWithdrawn) if row.status.is_open() => {
+                    row.status = Status::Stopped;
+                    row.stopped = Some(ErrorCode::PermitWithdrawn.code().to_owned());
+                }
+                // A clock that is off, here or there: later it may be in order.
+                Some(ErrorCode::Stale) if row.status.is_open() => {
+                    row.postponed = row.renewing.take();
+                }
+                // Too early: the permit in question is to be asked about again.
+                Some(_) if row.postponed == row.renewing => row.renewing = None,
+                // Else another entry is on its way: a newer offer, or the end.
+                _ => {}
             }
         }),
+        Body::Withdrawal(withdrawal) if code.is_some() => {
+            standing::arrived(view, &withdrawal.consent, &digest)
+        }
         Body::Receipt(_)
         | Body::Consent(_)
         | Body::Withdrawal(_)
@@ -339,6 +376,12 @@ fn settle_answer(row: &mut state::HoldRow, statement: &Digest, code: Option<Erro
         Some(_) if row.stopped.is_some() => row.given = None,
         Some(code) if is_mendable(code) => {
             // Nothing has crossed: the broker forwards only what it sequenced.
+            row.given = None;
+            row.status = Status::Offered;
+        }
+        Some(ErrorCode::Stale) => {
+            // It was said by a clock that was off. The permit may do once it is right.
+            row.postponed = Some(given.permit);
             row.given = None;
             row.status = Status::Offered;
         }

@@ -6,6 +6,8 @@
 use crate::{
     apply::{edit_ask, edit_hold, edit_meta},
     event::Noticed,
+    late::heard,
+    standing,
     state::{self, AnswerRow, HoldRow, MemberRow, Step, key},
 };
 use passerelle_model::{
@@ -22,6 +24,7 @@ use passerelle_model::{
         PAYLOAD_ANSWER, ReceiptKind, Withdrawal,
     },
     store::{Overlay, StoreError},
+    time::Timestamp,
     vocabulary::CaseRole,
 };
 
@@ -33,6 +36,7 @@ pub(crate) fn noticed(
     let next = notice.index.saturating_add(1);
     let entry = Entry::from_bytes(&notice.entry.0);
     let heard_at = entry.as_ref().ok().map(|entry| entry.at);
+    heard(view, notice.membership, notice.index)?;
     edit_meta(view, |meta| {
         meta.heard_at = meta.heard_at.max(heard_at);
         let cursor = if notice.membership {
@@ -40,6 +44,10 @@ pub(crate) fn noticed(
         } else {
             &mut meta.next_notice
         };
+        // One that was heard before is not journaled again.
+        if notice.index < *cursor {
+            meta.late = meta.late.saturating_add(1);
+        }
         *cursor = next.max(*cursor);
     })?;
     if notice.problem.is_some() {
@@ -63,7 +71,12 @@ pub(crate) fn noticed(
             let statement = envelope
                 .unverified_statement()
                 .map_err(|_| StoreError("a journaled statement does not parse".to_owned()))?;
-            said(view, me, agency, statement.body, notice, entry.at)
+            let source = Source {
+                notice,
+                statement: envelope.digest(),
+                at: entry.at,
+            };
+            said(view, me, agency, statement.body, &source)
         }
         EntryBody::Decided {
             request,
@@ -172,18 +185,26 @@ fn revoked(view: &mut Overlay<'_>, agency: &AgencyId) -> Result<(), StoreError> 
     state::put(view, key::of(key::MEMBER, agency.as_str().as_bytes()), &row)
 }
 
+/// Where a statement comes from.
+struct Source<'a> {
+    notice: &'a Noticed,
+    /// Its digest.
+    statement: Digest,
+    at: Timestamp,
+}
+
 fn said(
     view: &mut Overlay<'_>,
     me: &AgencyId,
     agency: &AgencyId,
     body: Body,
-    notice: &Noticed,
-    at: passerelle_model::time::Timestamp,
+    source: &Source<'_>,
 ) -> Result<(), StoreError> {
+    let notice = source.notice;
     let step = |what: &str| Step {
         index: notice.index,
         what: what.to_owned(),
-        at,
+        at: source.at,
     };
     let both = |view: &mut Overlay<'_>, request: &RequestId, what: &str| {
         edit_ask(view, request, |row| row.trail.push(step(what)))?;
@@ -204,8 +225,13 @@ fn said(
             both(view, &receipt.request, what)
         }
         Body::Renewal(renewal) => both(view, &renewal.request, "renewal"),
-        Body::Consent(terms) => consented(view, agency, *terms, notice),
-        Body::Withdrawal(withdrawal) => withdrawn(view, withdrawal, notice.index),
+        Body::Consent(terms) => consented(view, me, agency, *terms, source),
+        Body::Withdrawal(withdrawal) => {
+            let Withdrawal { consent, scope } = withdrawal;
+            let index = notice.index;
+            let withdrawn = Withdrawn { scope, index };
+            standing::withdrawn(view, &consent, withdrawn, &source.statement)
+        }
         Body::Agreement(terms) => proposed(view, agency, *terms, notice.index),
         Body::AgreementSignature(signature) => signed(view, agency, &signature),
         Body::CaseOpening(opening) => case_opened(view, agency, opening, notice.index),
@@ -296,6 +322,7 @@ fn offered(
             verdict: None,
             given: None,
             renewing: None,
+            postponed: None,
             stopped: None,
             trail: Vec::new(),
         };
@@ -306,10 +333,14 @@ fn offered(
             row.items.clone_from(&permit.items);
             row.permit = digest;
             row.renewing = None;
+            row.postponed = None;
             if row.role.is_none() {
                 row.role = asked.as_ref().map(|r| r.role);
                 row.emergency = asked.as_ref().and_then(|r| r.emergency);
             }
+        } else if row.status.is_open() && row.given.is_none() {
+            // Another is to be asked for, unless what follows says that there is no use.
+            row.postponed = Some(digest);
         }
         row.trail.push(step.clone());
     })
@@ -359,35 +390,23 @@ fn subject(notice: &Noticed, commitment: &Commitment) -> Option<Handle> {
 
 fn consented(
     view: &mut Overlay<'_>,
+    me: &AgencyId,
     agency: &AgencyId,
     terms: ConsentTerms,
-    notice: &Noticed,
+    source: &Source<'_>,
 ) -> Result<(), StoreError> {
     // Without its opening (erased) it can't be connected with anybody.
-    let Some(subject) = subject(notice, &terms.subject) else {
+    let Some(subject) = subject(source.notice, &terms.subject) else {
         return Ok(());
     };
     let row = Consent {
         recorded_by: agency.clone(),
         subject,
         withdrawn: Vec::new(),
-        recorded: notice.index,
+        recorded: source.notice.index,
         terms,
     };
-    let id = row.terms.consent.as_str().as_bytes();
-    state::put(view, key::of(key::CONSENT, id), &row)
-}
-
-fn withdrawn(view: &mut Overlay<'_>, withdrawal: Withdrawal, index: u64) -> Result<(), StoreError> {
-    let Some(mut row) = state::consent(view, &withdrawal.consent)? else {
-        return Ok(());
-    };
-    row.withdrawn.push(Withdrawn {
-        scope: withdrawal.scope,
-        index,
-    });
-    let id = withdrawal.consent.as_str().as_bytes();
-    state::put(view, key::of(key::CONSENT, id), &row)
+    standing::consented(view, row, agency == me, &source.statement)
 }
 
 fn proposed(

@@ -8,6 +8,7 @@ use crate::{
     vault::Vault,
 };
 use passerelle_audit::dsse;
+use passerelle_journal::files::{Disk, OsDisk};
 use passerelle_model::{
     bytes::Bytes,
     canonical,
@@ -40,11 +41,20 @@ pub struct Context {
 }
 
 impl Context {
-    /// Loads everything from the directory.
+    /// Loads everything from the directory, and locks its vault against other processes.
     ///
     /// # Errors
-    /// Not enrolled, a damaged file, a wrong setting, a policy that does not validate.
+    /// [`HomeError::Running`], not enrolled, a damaged file, a wrong setting, a policy that does
+    /// not validate.
     pub fn load(home: &Home) -> Result<Self, HomeError> {
+        Self::load_on(home, &OsDisk)
+    }
+
+    /// As [`Context::load`], with the vault's keys written through `disk`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_on(home: &Home, disk: &dyn Disk) -> Result<Self, HomeError> {
         home.finish_renewal()?;
         let identity = home.identity()?;
         let certificate = TlsIdentity::load(&home.path("tls/agent.pem"));
@@ -62,7 +72,7 @@ impl Context {
             identity,
             config,
             policy,
-            vault: Vault::new(home),
+            vault: Vault::open_on(home, disk)?,
             certificate_ends: certificate.ok().and_then(|c| c.ends()),
             trust: Kept::default(),
         })
@@ -99,6 +109,7 @@ impl Context {
             payloads: BTreeMap::new(),
             not_before: now,
             vault: None,
+            kept: None,
         }))
     }
 }
@@ -128,10 +139,11 @@ impl Saying {
         self
     }
 
-    /// With the openings that the vault has for this request.
+    /// With what the vault has for this request, as [`Vault::keep`] returned it.
     #[must_use]
-    pub fn vault(mut self, request: RequestId) -> Self {
+    pub fn vault(mut self, request: RequestId, kept: Bytes) -> Self {
         self.0.vault = Some(request);
+        self.0.kept = Some(kept);
         self
     }
 

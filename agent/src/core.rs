@@ -2,7 +2,7 @@
 //!
 //! In scope: group commit (drain the queue, run each job against the state that the jobs before
 //! it leave, one append, one commit, then the replies), and stopping for good at the first failure
-//! of the journal.
+//! of the journal or the vault.
 //! Out of scope: what a job decides; how it is stored ([`crate::store`]).
 //!
 //! A reply is sent only after the append: what was acknowledged is durable.
@@ -11,6 +11,7 @@ use crate::{
     event::{Event, Transaction},
     interest::{Interest, Interests},
     store::Store,
+    vault::Vault,
 };
 use futures_util::future::BoxFuture;
 use passerelle_journal::{
@@ -34,7 +35,7 @@ const MAX_BATCH: usize = 256;
 /// Why the core can't start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum CoreError {
-    /// The journal.
+    /// The journal, or the file of keys.
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// The projection, also after a rebuild.
@@ -125,8 +126,8 @@ impl Core {
     ///
     /// # Errors
     /// The storage; another process that has it open.
-    pub fn start(dir: &Path, me: AgencyId) -> Result<(Self, Writer), CoreError> {
-        Self::start_on(dir, me, Arc::new(OsDisk))
+    pub fn start(dir: &Path, me: AgencyId, vault: Vault) -> Result<(Self, Writer), CoreError> {
+        Self::start_on(dir, me, vault, Arc::new(OsDisk))
     }
 
     /// As [`Core::start`], with the journal written through `disk`.
@@ -136,9 +137,10 @@ impl Core {
     pub fn start_on(
         dir: &Path,
         me: AgencyId,
+        vault: Vault,
         disk: Arc<dyn Disk>,
     ) -> Result<(Self, Writer), CoreError> {
-        let store = Store::open_on(dir, me, disk)?;
+        let store = Store::open_on(dir, me, vault, disk)?;
         let projection = store.projection();
         let (jobs, queue) = mpsc::channel(QUEUE);
         let (version_tx, version) = watch::channel(0);
@@ -269,11 +271,119 @@ impl Owner {
             }
         }
         let finished = batch.finish();
-        let touched = self.interests.in_any_of(finished.rows());
+        let rows: Vec<_> = finished.rows().map(<[u8]>::to_vec).collect();
         self.store.commit(finished)?;
-        for interested in touched {
+        // Asked after the commit: who looked while it went on saw the rows as they were before.
+        for interested in self.interests.in_any_of(&rows) {
             interested.notify_one();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        home::Home,
+        state::{self, key},
+        testing::agency,
+    };
+    use passerelle_journal::files::WriteFile;
+    use passerelle_model::bytes::{Digest, Handle};
+    use std::{
+        io,
+        sync::{Condvar, Mutex},
+        time::Duration,
+    };
+
+    #[derive(Default)]
+    struct Gate {
+        /// Whether it is closed, and how many wait before it.
+        state: Mutex<(bool, usize)>,
+        changed: Condvar,
+    }
+
+    impl Gate {
+        fn set(&self, closed: bool) {
+            self.state.lock().unwrap().0 = closed;
+            self.changed.notify_all();
+        }
+
+        fn pass(&self) {
+            let mut state = self.state.lock().unwrap();
+            state.1 += 1;
+            self.changed.notify_all();
+            while state.0 {
+                state = self.changed.wait(state).unwrap();
+            }
+            state.1 -= 1;
+        }
+
+        fn until_somebody_waits(&self) {
+            let mut state = self.state.lock().unwrap();
+            while state.1 == 0 {
+                state = self.changed.wait(state).unwrap();
+            }
+        }
+    }
+
+    struct GatedDisk(Arc<Gate>);
+
+    struct GatedFile(Arc<Gate>, Box<dyn WriteFile>);
+
+    impl Disk for GatedDisk {
+        fn open(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
+            Ok(Box::new(GatedFile(self.0.clone(), OsDisk.open(path)?)))
+        }
+
+        fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+            OsDisk.sync_dir(dir)
+        }
+    }
+
+    impl WriteFile for GatedFile {
+        fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            self.1.write_at(offset, bytes)
+        }
+
+        fn sync_data(&mut self) -> io::Result<()> {
+            self.0.pass();
+            self.1.sync_data()
+        }
+
+        fn sync_all(&mut self) -> io::Result<()> {
+            self.1.sync_all()
+        }
+
+        fn truncate(&mut self, len: u64) -> io::Result<()> {
+            self.1.truncate(len)
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_looks_while_a_batch_is_made_durable_is_told_of_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = Vault::open_on(&Home::new(dir.path()), &OsDisk).unwrap();
+        let gate = Arc::new(Gate::default());
+        let disk = Arc::new(GatedDisk(gate.clone()));
+        let (core, writer) = Core::start_on(dir.path(), agency("police"), vault, disk).unwrap();
+        gate.set(true);
+        let (digest, handle) = (Digest::of(b"someone"), Handle([7; 32]));
+        let found = vec![Event::HandlesFound(vec![(digest, handle)])];
+        let written = core.begin(Timestamp(1), |_| Ok((found, ()))).await.unwrap();
+        gate.until_somebody_waits();
+        let row = core.interest([key::of(key::TOKEN, &digest.0)]);
+        assert_eq!(state::handle_of(core.view(), &digest).unwrap(), None);
+        gate.set(false);
+        let told = tokio::time::timeout(Duration::from_secs(10), row.changed()).await;
+        told.expect("it was written after it was looked at");
+        assert_eq!(
+            state::handle_of(core.view(), &digest).unwrap(),
+            Some(handle)
+        );
+        written.await.unwrap();
+        drop((core, row));
+        writer.join();
     }
 }

@@ -36,6 +36,9 @@ pub struct Stated {
     pub not_before: Timestamp,
     /// Whether the openings are in the vault, so that erasing the request destroys them.
     pub vault: Option<RequestId>,
+    /// What is in the vault, sealed under the key of that request; in the journal only.
+    #[serde(default)]
+    pub kept: Option<Bytes>,
 }
 
 /// A log entry that was sent to this agent and verified.
@@ -257,7 +260,7 @@ struct Head {
     events: Vec<String>,
 }
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 impl Transaction {
     /// The journal's form.

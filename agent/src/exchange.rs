@@ -178,7 +178,7 @@ impl Exchange {
             let Some(stated) = stated else {
                 continue;
             };
-            match submit(context, seq < self.sign_before, seq, stated)? {
+            match submit(view, context, seq < self.sign_before, seq, stated)? {
                 Ok(frame) => {
                     out.frames.push(frame);
                     self.in_flight
@@ -255,6 +255,7 @@ impl Exchange {
 
 /// The frame of a statement, or the request whose openings are lost.
 fn submit(
+    view: &dyn Read,
     context: &Context,
     sign_again: bool,
     seq: u64,
@@ -269,7 +270,7 @@ fn submit(
     }
     let mut openings = stated.openings;
     if let Some(request) = stated.vault {
-        let secrets = match context.vault.open(&request) {
+        let secrets = match context.vault.open(view, &request) {
             Ok(secrets) => secrets,
             Err(VaultError::Damaged) => return Ok(Err(request)),
             Err(error) => return Err(error.into()),

@@ -1,9 +1,9 @@
 //! The holder's side of an exchange: what happens with a permit.
 //!
-//! In scope: finding the records, human review, sealing, one answer a request. Everything is a function of the state, run by the single
-//! writer, so two of them never cross.
-//! Out of scope: whether the permit is genuine ([`crate::verify`]); what the agency's own policy
-//! says (module `ruling`); sending.
+//! In scope: finding the records, human review, sealing, one answer a request. Everything is a
+//! function of the state, run by the single writer, so two of them never cross.
+//! Out of scope: whether the permit is genuine ([`crate::verify`]); whether a consent stands behind
+//! it (module `ground`); what the agency's own policy says (module `ruling`); sending.
 //!
 //! From outside all outcomes look the same: one statement type, the outcome a commitment, the
 //! sealed answer padded, sent at a time that does not depend on what was found (promise 9).
@@ -13,6 +13,7 @@ use crate::{
     context::Context,
     entropy,
     event::{Event, Verdict},
+    ground::{self, Ground},
     ruling::{Ruling, a_person_looks_first, rule},
     seal,
     state::{self, HoldRow, PersonRow, VerdictRow},
@@ -28,7 +29,7 @@ use passerelle_model::{
     permit::Permit,
     request::Status,
     seeded::{Bug, seeded},
-    statement::{Answer, Body, Item, PAYLOAD_ANSWER, Reliance, Renewal},
+    statement::{Answer, Body, PAYLOAD_ANSWER, Renewal},
     store::{Read, StoreError},
     time::Timestamp,
     vocabulary::{Level, Outcome},
@@ -192,13 +193,6 @@ fn proceed(
     now: Timestamp,
 ) -> Result<Vec<Event>, ErrorCode> {
     let permit = checked.permit();
-    if consent_is_gone(view, checked, now)? {
-        tracing::warn!(request = %permit.request, "the consent relied on is withdrawn or over");
-        return Ok(vec![Event::PermitRefused {
-            request: permit.request.clone(),
-            code: ErrorCode::PermitWithdrawn,
-        }]);
-    }
     let verdict = row
         .and_then(|r| r.verdict.as_ref())
         .filter(|v| covers(v, permit));
@@ -206,11 +200,23 @@ fn proceed(
         let ruling = Ruling::silent(outcome, "reviewer");
         return answer(context, checked, ruling, now, now);
     }
+    let ground = ground::behind(view, checked, now)?;
+    if let Ground::Missing(code) = ground {
+        tracing::warn!(request = %permit.request, %code,
+            "no standing consent is known here: declined");
+        // Said, not passed over in silence: the asker is told, and an honest broker, which would
+        // not take a release either, ends the request.
+        let ruling = Ruling::silent(Outcome::Declined, code.code());
+        let send_at = Timestamp(now.0.saturating_add(context.config.answer_delay_ms));
+        return answer(context, checked, ruling, now, send_at);
+    }
     let approved = verdict.is_some();
     let records = find_records(view, checked)?;
     let requester = checked.requester();
     let ruling = rule(context, checked, &records, requester, approved, now)?;
-    let looks_first = permit.review || a_person_looks_first(context, view, checked, requester)?;
+    let looks_first = permit.review
+        || ground == Ground::StandsElsewhere
+        || a_person_looks_first(context, view, checked, requester)?;
     let Some(ruling) = ruling.filter(|_| approved || !looks_first) else {
         let waits = row.filter(|r| r.status == Status::HolderReview && r.items == permit.items);
         let review_by = now.plus_s(context.config.review_deadline_h.saturating_mul(3_600));
@@ -245,24 +251,6 @@ fn covers(verdict: &VerdictRow, permit: &Permit) -> bool {
     !verdict.awaits_second
         && permit.items.iter().all(|i| verdict.items.contains(i))
         && (!needs_two || workers.len() >= 2)
-}
-
-/// Whether the request relies on a consent that this agency knows to be withdrawn, for this
-/// requester and an item of the permit, or over.
-fn consent_is_gone(
-    view: &dyn Read,
-    checked: &CheckedPermit,
-    now: Timestamp,
-) -> Result<bool, ErrorCode> {
-    let Some(Reliance::Consent(id)) = &checked.request().reliance else {
-        return Ok(false);
-    };
-    let Some(consent) = state::consent(view, id).map_err(storage)? else {
-        return Ok(false);
-    };
-    let permit = checked.permit();
-    let is_withdrawn = |item: &Item| consent.is_withdrawn_for(&permit.requester, item.category);
-    Ok(now >= consent.terms.expires_at || permit.items.iter().any(is_withdrawn))
 }
 
 /// The records of the person whom the permit is about. Without a person (stage 2 of a table) only

@@ -6,7 +6,7 @@
 //! keys/             signing.pem, sealing.key, witness.pem; sealing.former after a renewal
 //! renewal/          an enrolment that replaces keys and certificate, until it is carried out
 //! tls/              agent.pem (certificate and key), ca.pem, request.pem
-//! vault/            one file a request of ours: reply key and openings; erased by deletion
+//! vault.keys        one key a request of ours, for what the journal has sealed; erased in place
 //! journal/          the truth
 //! projection/       derived
 //! agent.sock        the local interface
@@ -176,7 +176,7 @@ impl Home {
     /// # Errors
     /// The file system.
     pub fn create(&self) -> Result<(), HomeError> {
-        for part in ["", "keys", "tls", "vault"] {
+        for part in ["", "keys", "tls"] {
             let path = self.path(part);
             let mut builder = DirBuilder::new();
             builder.recursive(true).mode(0o700);

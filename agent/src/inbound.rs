@@ -7,6 +7,7 @@ use crate::{
     context::Context,
     event::{Event, Stated},
     holder::{self, Offer, storage},
+    late,
     node::Node,
     requester, review,
     state::{self, key},
@@ -57,7 +58,9 @@ pub async fn on_notice(
     Ok(Box::pin(begun.await?))
 }
 
-/// What a notice comes to: the events of one transaction, none if it was journaled before.
+/// What a notice comes to: the events of one transaction, none if it was journaled before. One that
+/// comes after later ones, and was not journaled, is proof that the broker kept it back: see
+/// [`crate::late`].
 ///
 /// # Errors
 /// As [`on_notice`].
@@ -73,11 +76,12 @@ pub fn take_in(
     } else {
         meta.next_notice
     };
-    if wire.index < cursor {
+    let index = wire.index;
+    let is_late = index < cursor;
+    if is_late && late::was_heard(view, wire.membership, index).map_err(storage)? {
         return Ok(Vec::new());
     }
     let trust = context.trust(view).map_err(storage)?;
-    let index = wire.index;
     let checked = check_notice(wire, &trust).inspect_err(|code| {
         tracing::warn!(index, %code, "notice refused");
     })?;
@@ -88,6 +92,11 @@ pub fn take_in(
             return Ok(vec![Event::Noticed(noticed)]);
         }
     };
+    if is_late {
+        return Ok(vec![Event::Noticed(Box::new(late::take_in(
+            &checked, &trust,
+        )))]);
+    }
     match follow(context, view, &trust, &checked, now) {
         Ok(Offer { unusable, events }) => {
             let noticed = Event::Noticed(Box::new(checked.with_permit(unusable)));

@@ -135,7 +135,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new(dir.path());
         let old = enrolled(&home, 1);
-        home.write("vault/kept", b"x").unwrap();
+        home.write("vault.keys", b"x").unwrap();
         let renewal = home.renewal();
         let new = enrolled(&renewal, 9);
         // Not complete yet: nothing happens.
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(former, [old.sealing.public()]);
         assert_eq!(home.membership().unwrap().joined, 9);
         assert_eq!(home.read("tls/agent.pem").unwrap().as_str(), "9");
-        assert_eq!(home.read("vault/kept").unwrap().as_str(), "x");
+        assert_eq!(home.read("vault.keys").unwrap().as_str(), "x");
         assert!(!renewal.dir().exists());
     }
 

@@ -61,8 +61,8 @@ pub struct Question {
     pub not_after: Timestamp,
 }
 
-/// Builds and signs the request, and keeps its secrets in the vault: durable before the request
-/// can leave.
+/// Builds and signs the request, with its secrets sealed for the journal; their key is in the
+/// vault, and durable before the journal is.
 ///
 /// # Errors
 /// [`ErrorCode::UnknownAgency`]; [`ErrorCode::TooLarge`] for a justification that can't be sealed;
@@ -137,17 +137,13 @@ pub fn ask_as(
         reply_key: reply.public(),
         not_after: question.not_after,
     }));
-    let stated = context
-        .say(now, body)?
-        .payload(PAYLOAD_CONTEXT, sealed)
-        .vault(request.clone())
-        .done();
+    let saying = context.say(now, body)?.payload(PAYLOAD_CONTEXT, sealed);
     let secrets = Secrets {
         reply_key: Bytes(reply.to_bytes().to_vec()),
         openings: subject.into_iter().chain([worker, justification]).collect(),
     };
-    context.vault.keep(request, &secrets)?;
-    Ok(stated)
+    let kept = context.vault.keep(request, &secrets)?;
+    Ok(saying.vault(request.clone(), kept).done())
 }
 
 /// What follows from a verified answer to a request of ours. The notice is journaled before
@@ -169,7 +165,7 @@ pub fn on_answer(
     if row.answer.is_some() || !row.status.is_open() {
         return Ok(Vec::new());
     }
-    match check_answer(context, &row, said, answer) {
+    match check_answer(context, view, &row, said, answer) {
         Ok(opened) => {
             let receipt = receipt(context, request, ReceiptKind::Delivered, answer.sealed, now)?;
             Ok(vec![
@@ -193,6 +189,7 @@ pub fn on_answer(
 
 fn check_answer(
     context: &Context,
+    view: &dyn Read,
     row: &AskRow,
     said: &Verified,
     answer: &Answer,
@@ -208,7 +205,7 @@ fn check_answer(
         return Err(ErrorCode::PermitMismatch.into());
     }
     let sealed = said.payload(PAYLOAD_ANSWER, &answer.sealed)?;
-    let opened = open(context, &answer.request, &answer.permit, sealed)?;
+    let opened = open(context, view, &answer.request, &answer.permit, sealed)?;
     let opening = &opened.opening;
     let fits = opening.field == Field::Outcome
         && opening.opens(&answer.outcome)
@@ -254,11 +251,13 @@ impl From<Unopened> for ErrorCode {
 
 fn open(
     context: &Context,
+    view: &dyn Read,
     request: &RequestId,
     permit: &Digest,
     sealed: &Bytes,
 ) -> Result<SealedAnswer, Unopened> {
-    let secrets = context.vault.open(request)?.ok_or(ErrorCode::WrongState)?;
+    let secrets = context.vault.open(view, request)?;
+    let secrets = secrets.ok_or(ErrorCode::WrongState)?;
     let key = ReplyKey::from_bytes(&secrets.reply_key.0).map_err(|_| VaultError::Damaged)?;
     let content = key.open(&permit.0, request.as_str().as_bytes(), &sealed.0);
     let content = content.map_err(|_| ErrorCode::PayloadMismatch)?;
@@ -280,6 +279,7 @@ pub fn opened_answer(
     let sealed = sealed.ok_or(ErrorCode::WrongState)?;
     Ok(open(
         context,
+        view,
         &row.request.request,
         &answer.permit,
         &sealed,
@@ -336,7 +336,7 @@ pub fn viewed(
     Ok(events)
 }
 
-/// Destroys what there is of a request: keys and openings first, then the sealed answer. A crash
+/// Destroys what there is of a request: its key first, then the sealed answer. A crash
 /// in between is finished at the next start ([`unfinished_erasures`]).
 ///
 /// # Errors
@@ -383,15 +383,17 @@ pub fn unfinished_erasures(
 ) -> Result<Vec<RequestId>, ErrorCode> {
     let mut found = Vec::new();
     for row in state::asks(view).map_err(storage)? {
-        let has_answer = matches!(row.status, Status::Delivered | Status::Viewed);
+        if !matches!(row.status, Status::Delivered | Status::Viewed) {
+            continue;
+        }
         let request = row.request.request;
-        // A damaged file is still there to be destroyed.
-        let is_gone = match context.vault.open(&request) {
-            Ok(secrets) => secrets.is_none(),
+        // A damaged key is still there to be destroyed.
+        let is_gone = match context.vault.key(&request) {
+            Ok(key) => key.is_none(),
             Err(VaultError::Damaged) => false,
             Err(error) => return Err(error.into()),
         };
-        if has_answer && is_gone {
+        if is_gone {
             found.push(request);
         }
     }

@@ -80,15 +80,15 @@ pub async fn serve_with(
     let home = Home::new(dir);
     let socket = home.socket()?;
     let context = Arc::new(Context::load(&home)?);
-    home.create()?;
     let channel = channel(&home, &context)?;
     let agency = context.identity.anchors.agency.clone();
-    let (core, writer) = Core::start(dir, agency.clone()).map_err(|error| match error {
-        CoreError::Journal(JournalError::InUse { .. }) => {
-            HomeError::Running(dir.display().to_string()).into()
-        }
-        other => ServeError::Core(other),
-    })?;
+    let (core, writer) =
+        Core::start(dir, agency.clone(), context.vault.clone()).map_err(|error| match error {
+            CoreError::Journal(JournalError::InUse { .. }) => {
+                HomeError::Running(dir.display().to_string()).into()
+            }
+            other => ServeError::Core(other),
+        })?;
     let (owner, link) = link();
     let (evaluator, evaluations) = Evaluator::new(link.clone());
     let node = Node {

@@ -14,7 +14,7 @@ use crate::{
     inbound::{self, Settlement},
     link::{Evaluation, LinkOwner},
     node::Node,
-    state,
+    postponed, state,
     tls_client::ConnectError,
     witness,
 };
@@ -24,7 +24,7 @@ use passerelle_proto::{
     MAX_MESSAGE_BYTES, convert,
     v1::{self, agent_frame, broker_frame, exchange_client::ExchangeClient},
 };
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until, timeout},
@@ -46,6 +46,9 @@ const SETTLED_AFTER: Duration = Duration::from_secs(60);
 /// Pauses between attempts to get the handles that are missing.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// Pauses before permits that could not be used are asked for again.
+const FIRST_AGAIN: Duration = Duration::from_secs(30);
+const LONGEST_AGAIN: Duration = Duration::from_secs(3_600);
 
 /// Keeps the stream up until `shutdown` becomes true or the writer stops.
 pub async fn run(
@@ -134,8 +137,9 @@ async fn attach(
     *up_since = Some(Instant::now());
     link.up();
     let completing = AbortOnDrop(tokio::spawn(complete_handles(node.clone())));
+    let asking = AbortOnDrop(tokio::spawn(ask_again(node.clone())));
     let ended = stream.pump(&mut inbound, evaluations).await;
-    drop(completing);
+    drop((completing, asking));
     ended
 }
 
@@ -162,6 +166,29 @@ pub(crate) async fn complete_handles(node: Node) {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_RETRY);
             }
+        }
+    }
+}
+
+/// Permits that could not be used for a passing reason are asked for again, after ever longer
+/// pauses. By a steady clock: the one that people set may be the very reason.
+pub(crate) async fn ask_again(node: Node) {
+    let mut pause = FIRST_AGAIN;
+    loop {
+        tokio::time::sleep(pause).await;
+        let waits = postponed::waiting(node.core.view(), 1);
+        if waits.is_ok_and(|waits| waits.is_empty()) {
+            pause = FIRST_AGAIN;
+            continue;
+        }
+        pause = (pause * 2).min(LONGEST_AGAIN);
+        let context = Arc::clone(&node.context);
+        let now = node.clock.now();
+        let asked = node.core.write(now, move |view| {
+            Ok((postponed::ask_again(&context, view, now)?, ()))
+        });
+        if let Err(code) = asked.await {
+            tracing::warn!(%code, "postponed permits could not be asked for again");
         }
     }
 }

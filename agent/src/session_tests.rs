@@ -10,7 +10,7 @@ use crate::{
     person::Person,
     requester::{self, Question},
     session, state,
-    testing::{Federation, NOW, agency},
+    testing::{Federation, NOW, agency, damage_key},
 };
 use passerelle_model::{
     bytes::Digest,
@@ -54,7 +54,7 @@ fn world(address: &str) -> World {
     let dir = tempfile::tempdir().unwrap();
     let federation = Federation::new();
     let context = Arc::new(federation.context("clinic", dir.path()));
-    let (core, writer) = Core::start(dir.path(), agency("clinic")).unwrap();
+    let (core, writer) = Core::start(dir.path(), agency("clinic"), context.vault.clone()).unwrap();
     let (owner, link) = link();
     let (evaluator, evaluations) = Evaluator::new(link.clone());
     let channel = Endpoint::from_shared(format!("http://{address}")).unwrap();
@@ -209,7 +209,7 @@ async fn a_request_whose_secrets_are_damaged_is_given_up_and_holds_up_nothing() 
     };
     let trust = Federation::new().trust("clinic");
     let (request, stated) = requester::ask(&node.context, &trust, question, NOW).unwrap();
-    std::fs::write(dir.path().join("vault").join(request.as_str()), b"{").unwrap();
+    damage_key(&node.context, dir.path(), &request);
     let events = vec![Event::Stated(Box::new(stated))];
     let written = node.core.write(NOW, move |_| Ok((events, ()))).await;
     written.unwrap();

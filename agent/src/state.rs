@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeSet;
 
 /// Version of the rows; another version on disk means rebuild.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// Most rows that a list shows.
 pub const MAX_ROWS: usize = 10_000;
@@ -54,6 +54,8 @@ pub struct Meta {
     pub facts: u64,
     /// People without a handle.
     pub without_handle: u64,
+    /// Notices that came after later ones: the broker had kept them back.
+    pub late: u64,
 }
 
 /// A member, from verified membership entries.
@@ -196,6 +198,8 @@ pub struct HoldRow {
     pub given: Option<GivenRow>,
     /// The expired permit for which another decision was asked.
     pub renewing: Option<Digest>,
+    /// A permit that could not be used for now: another is to be asked for.
+    pub postponed: Option<Digest>,
     /// Why nothing more will happen.
     pub stopped: Option<String>,
     /// Its entries.
@@ -261,6 +265,7 @@ pub(crate) mod key {
     pub(crate) const SENT: &str = "sent/";
     pub(crate) const ASK: &str = "ask/";
     pub(crate) const SEALED: &str = "sealed/";
+    pub(crate) const KEPT: &str = "kept/";
     pub(crate) const HOLD: &str = "hold/";
     pub(crate) const OFFER: &str = "offer/";
     pub(crate) const AGREEMENT: &str = "agreement/";

@@ -1,7 +1,8 @@
 //! Journal and projection of one agent, with their one writer.
 //!
 //! In scope: transactions on the state that those before them leave, one append for many, one
-//! commit, the rebuild of the projection, and taking nothing more after a failure of the journal.
+//! commit, the rebuild of the projection, and taking nothing more after a failure of the journal
+//! or of the vault, whose keys are made durable before each append.
 //! Synchronous, without a clock: [`crate::core`] drives it from a thread, the simulation by hand.
 //! Out of scope: what a transaction decides, who waits for it.
 //!
@@ -13,6 +14,7 @@ use crate::{
     core::{CoreError, Outcome},
     event::Transaction,
     state::SCHEMA_VERSION,
+    vault::Vault,
 };
 use passerelle_journal::{
     Journal, JournalReader, JournalRecord, Options, Projection, SegmentJournal, files::Disk,
@@ -20,6 +22,7 @@ use passerelle_journal::{
 use passerelle_model::{
     error::ErrorCode,
     ids::AgencyId,
+    seeded::{Bug, seeded},
     store::{Overlay, Read, Write},
     time::Timestamp,
 };
@@ -32,6 +35,7 @@ const REBUILD_BATCH: usize = 64;
 pub struct Store {
     journal: SegmentJournal,
     projection: Arc<Projection>,
+    vault: Vault,
     me: AgencyId,
     failed: bool,
 }
@@ -59,11 +63,16 @@ impl Finished {
 
 impl Store {
     /// Opens journal and projection below `dir`, and brings the projection up to the journal,
-    /// which is written through `disk`.
+    /// which is written through `disk`; what `vault` has put is durable before it.
     ///
     /// # Errors
     /// The storage; another process that has it open.
-    pub fn open_on(dir: &Path, me: AgencyId, disk: Arc<dyn Disk>) -> Result<Self, CoreError> {
+    pub fn open_on(
+        dir: &Path,
+        me: AgencyId,
+        vault: Vault,
+        disk: Arc<dyn Disk>,
+    ) -> Result<Self, CoreError> {
         let journal = SegmentJournal::open_on(disk, &dir.join("journal"), Options::default())?;
         let reader = journal.reader();
         let projection = Projection::open(&dir.join("projection"), SCHEMA_VERSION, reader.len())?;
@@ -76,6 +85,7 @@ impl Store {
         Ok(Self {
             journal,
             projection: Arc::new(projection),
+            vault,
             me,
             failed: false,
         })
@@ -106,17 +116,23 @@ impl Store {
         }
     }
 
-    /// Makes a batch true: journal first, in one durable write, then the projection.
+    /// Makes a batch true: the keys of what it sealed first, in one sync, the journal, in one
+    /// durable write, then the projection.
     ///
     /// # Errors
     /// The storage. Nothing more is taken then: the next start sees what is on disk.
     pub fn commit(&mut self, batch: Finished) -> Result<(), CoreError> {
-        if batch.records.is_empty() {
+        if batch.records.is_empty() && !self.vault.has_failed() {
             return Ok(());
         }
         let failed = std::mem::replace(&mut self.failed, true);
         if failed {
             return Err(CoreError::Stopped);
+        }
+        // A crash here leaves keys without a request. The other order could leave a request whose
+        // answer never opens.
+        if !seeded(Bug::KeysWithoutSync) {
+            self.vault.sync()?;
         }
         self.journal.append(&batch.records)?;
         let len = self.journal.len();
@@ -142,7 +158,13 @@ impl Store {
             return Err(ErrorCode::Storage);
         }
         let mut batch = self.batch();
-        let (events, value) = work(batch.state())?;
+        let done = work(batch.state());
+        if self.vault.has_failed() {
+            drop(batch);
+            self.failed = true;
+            return Err(ErrorCode::Storage);
+        }
+        let (events, value) = done?;
         if !events.is_empty() {
             let added = batch.add(&Transaction { at, events });
             added.map_err(|_| ErrorCode::Storage)?;
@@ -217,4 +239,182 @@ fn catch_up(
         projection.commit(overlay.into_writes(), from.saturating_add(applied))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        context::Context,
+        event::Event,
+        requester::{self, Question},
+        testing::{Federation, NOW, agency},
+    };
+    use passerelle_journal::files::{OsDisk, WriteFile};
+    use passerelle_model::vocabulary::{LegalBasis, Purpose};
+    use std::{io, sync::Mutex};
+
+    /// Notes each write and sync by file, and fails the syncs of one.
+    #[derive(Clone, Default)]
+    struct NotingDisk {
+        notes: Arc<Mutex<Vec<(String, &'static str)>>>,
+        fails: Arc<Mutex<Option<&'static str>>>,
+    }
+
+    struct NotingFile(NotingDisk, String, Box<dyn WriteFile>);
+
+    impl NotingDisk {
+        fn take(&self) -> Vec<(String, &'static str)> {
+            std::mem::take(&mut self.notes.lock().unwrap())
+        }
+    }
+
+    impl Disk for NotingDisk {
+        fn open(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
+            let name = path.extension().unwrap().to_string_lossy().into_owned();
+            let file = OsDisk.open(path)?;
+            Ok(Box::new(NotingFile(self.clone(), name, file)))
+        }
+
+        fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+            OsDisk.sync_dir(dir)
+        }
+    }
+
+    impl WriteFile for NotingFile {
+        fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+            self.0.notes.lock().unwrap().push((self.1.clone(), "write"));
+            self.2.write_at(offset, bytes)
+        }
+
+        fn sync_data(&mut self) -> io::Result<()> {
+            self.0.notes.lock().unwrap().push((self.1.clone(), "sync"));
+            if *self.0.fails.lock().unwrap() == Some(self.1.as_str()) {
+                return Err(io::Error::other("injected fault"));
+            }
+            self.2.sync_data()
+        }
+
+        fn sync_all(&mut self) -> io::Result<()> {
+            self.2.sync_all()
+        }
+
+        fn truncate(&mut self, len: u64) -> io::Result<()> {
+            self.2.truncate(len)
+        }
+    }
+
+    fn police(dir: &Path, disk: &NotingDisk) -> (Context, Store) {
+        let mut context = Federation::new().context("police", dir);
+        // One vault has one process.
+        context.vault = elsewhere();
+        context.vault = Vault::open_on(&crate::home::Home::new(dir), disk).unwrap();
+        let vault = context.vault.clone();
+        let store = Store::open_on(dir, agency("police"), vault, Arc::new(disk.clone()));
+        (context, store.unwrap())
+    }
+
+    fn elsewhere() -> Vault {
+        let dir = tempfile::tempdir().unwrap();
+        Vault::open_on(&crate::home::Home::new(dir.path()), &OsDisk).unwrap()
+    }
+
+    fn asks(context: &Context) -> Result<Vec<Event>, ErrorCode> {
+        let question = Question {
+            subject: None,
+            holder: agency("clinic"),
+            items: Vec::new(),
+            purpose: Purpose::Screen,
+            basis: LegalBasis::Consent,
+            reliance: None,
+            case: None,
+            emergency: None,
+            justification: "because".into(),
+            worker: context.config.workers[0].clone(),
+            not_after: NOW.plus_s(86_400),
+        };
+        let trust = Federation::new().trust("police");
+        let (_, stated) = requester::ask(context, &trust, question, NOW)?;
+        Ok(vec![Event::Stated(Box::new(stated))])
+    }
+
+    #[test]
+    fn keys_of_a_batch_share_one_sync_before_the_journals_write() {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), NotingDisk::default());
+        let (context, mut store) = police(dir.path(), &disk);
+        let mut batch = store.batch();
+        disk.take();
+        for _ in 0..3 {
+            let events = asks(&context).unwrap();
+            batch.add(&Transaction { at: NOW, events }).unwrap();
+        }
+        let batch = batch.finish();
+        store.commit(batch).unwrap();
+        let notes = disk.take();
+        let notes: Vec<_> = notes.iter().map(|(f, what)| (f.as_str(), *what)).collect();
+        let put = ("keys", "write");
+        let expected = [
+            put,
+            put,
+            put,
+            ("keys", "sync"),
+            ("seg", "write"),
+            ("seg", "sync"),
+        ];
+        assert_eq!(notes[..6], expected);
+        // No question, no sync of keys.
+        let labelled = Event::Labelled {
+            id: "c".into(),
+            handle: passerelle_model::bytes::Handle([1; 32]),
+            label: "n".into(),
+        };
+        store.run(NOW, |_| Ok((vec![labelled], ()))).unwrap();
+        assert!(disk.take().iter().all(|(file, _)| file != "keys"));
+    }
+
+    #[test]
+    fn a_failed_sync_of_the_keys_stops_the_store_before_anything_is_journaled() {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), NotingDisk::default());
+        let (context, mut store) = police(dir.path(), &disk);
+        *disk.fails.lock().unwrap() = Some("keys");
+        let refused = store.run(NOW, |_| Ok((asks(&context)?, ())));
+        assert_eq!(refused, Err(ErrorCode::Storage));
+        assert!(store.has_failed());
+        assert_eq!(store.reader().len(), 0);
+        *disk.fails.lock().unwrap() = None;
+        assert!(asks(&context).is_err(), "no key is taken any more");
+        assert_eq!(
+            store.run(NOW, |_| Ok((Vec::new(), ()))),
+            Err(ErrorCode::Storage)
+        );
+        drop((context, store));
+        let (context, store) = police(dir.path(), &disk);
+        context.vault.sweep(store.view()).unwrap();
+        let bytes = std::fs::read(dir.path().join(crate::vault::FILE)).unwrap();
+        assert!(bytes[64..].iter().all(|byte| *byte == 0), "swept");
+    }
+
+    #[test]
+    fn an_erasure_whose_sync_fails_stops_the_store_and_is_not_journaled() {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), NotingDisk::default());
+        let (context, mut store) = police(dir.path(), &disk);
+        store.run(NOW, |_| Ok((asks(&context)?, ()))).unwrap();
+        let asked = crate::state::asks(store.view()).unwrap();
+        let request = asked[0].request.request.clone();
+        let settled = Event::Settled {
+            seq: 0,
+            code: Some(ErrorCode::Stale),
+            index: None,
+        };
+        store.run(NOW, |_| Ok((vec![settled], ()))).unwrap();
+        let len = store.reader().len();
+        *disk.fails.lock().unwrap() = Some("keys");
+        let erased = store.run(NOW, |view| {
+            let events = requester::erase(&context, view, &request, NOW)?;
+            Ok((events, ()))
+        });
+        assert_eq!(erased, Err(ErrorCode::Storage));
+        assert!(store.has_failed());
+        assert_eq!(store.reader().len(), len);
+    }
 }

@@ -7,7 +7,7 @@ use crate::{
     home::{Home, Identity, Keys, Membership},
     seal::SealingKeys,
     trust::{Anchors, Member, Trust, witness_key},
-    vault::Vault,
+    vault::{self, Vault},
 };
 use passerelle_audit::{
     checkpoint::Checkpoint,
@@ -18,12 +18,13 @@ use passerelle_audit::{
     tlog_proof::TlogProof,
     witness::{WitnessState, consider},
 };
+use passerelle_journal::files::OsDisk;
 use passerelle_model::{
     bytes::{Digest, Nonce, PublicKey, Signature},
     canonical,
     commitment::Opening,
     entry::{Entry, EntryBody},
-    ids::{AgencyId, witness_name},
+    ids::{AgencyId, RequestId, witness_name},
     panel::Panel,
     permit::{PAYLOAD_TYPE, Permit},
     statement::{AgencyKeys, Body, Envelope},
@@ -148,7 +149,7 @@ impl Federation {
             },
             config,
             policy: LocalPdp::load(None).unwrap(),
-            vault: Vault::new(&home),
+            vault: Vault::open_on(&home, &OsDisk).unwrap(),
             certificate_ends: None,
             trust: crate::trust::Kept::default(),
         }
@@ -287,6 +288,16 @@ pub(crate) fn permit_for(requester: &str, envelope: &Envelope, at: Timestamp) ->
         issued_at: at,
         not_after: at.plus_s(600),
     }
+}
+
+/// Flips a bit of the key of a request in the vault of `dir`.
+pub(crate) fn damage_key(context: &Context, dir: &std::path::Path, request: &RequestId) {
+    let path = dir.join(vault::FILE);
+    let key = context.vault.key(request).unwrap().unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(32).position(|window| window == *key);
+    bytes[at.unwrap()] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
 }
 
 /// The kinds of events, in order.

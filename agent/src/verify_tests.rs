@@ -58,7 +58,9 @@ fn asked() -> Asked {
     };
     let trust = federation.trust("police");
     let (request, stated) = requester::ask(&context, &trust, question, NOW).unwrap();
-    let openings = context.vault.open(&request).unwrap().unwrap().openings;
+    let kept = stated.kept.as_ref().unwrap();
+    let openings = context.vault.unseal(&request, kept).unwrap();
+    let openings = openings.unwrap().openings;
     let opening = openings.into_iter().find(|o| o.field == Field::Subject);
     Asked {
         permit: permit_for("police", &stated.envelope, NOW),

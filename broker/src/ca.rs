@@ -41,6 +41,7 @@ pub const CA_FILE: &str = "ca.pem";
 pub const CA_LIFETIME_S: u64 = 10 * 365 * 86_400;
 /// Certificates begin this long before they are issued, for nodes whose clocks are behind.
 pub const BACKDATE_S: u64 = 300;
+const SERIAL_TAG: &[u8] = b"passerelle/v1/serial";
 /// Largest certificate request read. One with a P-256 key has about 450 bytes.
 pub const MAX_CSR_BYTES: usize = 16 * 1024;
 
@@ -143,6 +144,14 @@ struct Profile<'a> {
     serial: [u8; 16],
     not_before: Timestamp,
     not_after: Timestamp,
+}
+
+/// Whom a certificate is for.
+struct Subject<'a, T> {
+    common_name: &'a str,
+    names: SubjectAlternativeName,
+    role: Role,
+    key: &'a PKeyRef<T>,
 }
 
 enum Role {
@@ -260,7 +269,13 @@ impl CertificateAuthority {
             };
         }
         let key = new_key()?;
-        let issued = self.issue("broker", names, Role::Server, &key, now, lifetime_s)?;
+        let subject = Subject {
+            common_name: "broker",
+            names,
+            role: Role::Server,
+            key: &key,
+        };
+        let issued = self.issue(subject, random_serial()?, now, lifetime_s)?;
         Ok(IssuedServer {
             chain_pem: format!("{}{}", issued.pem, self.certificate_pem()?),
             key_pem: Zeroizing::new(key.private_key_to_pem_pkcs8()?),
@@ -285,20 +300,57 @@ impl CertificateAuthority {
         lifetime_s: u64,
     ) -> Result<IssuedCertificate, CaError> {
         let key = key_of_request(csr_pem)?;
-        if self.certificate.public_key()?.public_eq(&key) {
+        self.issue_client(&key, agency, random_serial()?, now, lifetime_s)
+    }
+
+    /// As [`Self::issue_agency`], with a serial that follows from the invitation and the key: whoever
+    /// asks again by the same invitation with the same key gets a certificate of the same serial,
+    /// and nobody else does.
+    ///
+    /// # Errors
+    /// As [`Self::issue_agency`].
+    pub fn issue_by_invitation(
+        &self,
+        csr_pem: &str,
+        agency: &AgencyId,
+        token: &Digest,
+        now: Timestamp,
+        lifetime_s: u64,
+    ) -> Result<IssuedCertificate, CaError> {
+        let key = key_of_request(csr_pem)?;
+        let spki = key.public_key_to_der()?;
+        let digest = Digest::of(&[SERIAL_TAG, &token.0, &spki].concat());
+        let (serial, _) = digest.0.split_at(16);
+        let serial = <[u8; 16]>::try_from(serial).map_err(|_| CaError::Random)?;
+        self.issue_client(&key, agency, positive(serial), now, lifetime_s)
+    }
+
+    fn issue_client(
+        &self,
+        key: &PKey<Public>,
+        agency: &AgencyId,
+        serial: [u8; 16],
+        now: Timestamp,
+        lifetime_s: u64,
+    ) -> Result<IssuedCertificate, CaError> {
+        if self.certificate.public_key()?.public_eq(key) {
             return Err(CaError::Request("the key is the root's"));
         }
         let mut names = SubjectAlternativeName::new();
         names.uri(&agency_uri(&self.federation, agency));
-        self.issue(agency.as_str(), names, Role::Client, &key, now, lifetime_s)
+        let subject = Subject {
+            common_name: agency.as_str(),
+            names,
+            role: Role::Client,
+            key,
+        };
+        self.issue(subject, serial, now, lifetime_s)
     }
 
     fn issue<T: HasPublic>(
         &self,
-        common_name: &str,
-        names: SubjectAlternativeName,
-        role: Role,
-        key: &PKeyRef<T>,
+        subject: Subject<'_, T>,
+        serial: [u8; 16],
         now: Timestamp,
         lifetime_s: u64,
     ) -> Result<IssuedCertificate, CaError> {
@@ -306,21 +358,18 @@ impl CertificateAuthority {
         if root_ends <= now {
             return Err(CaError::RootExpired);
         }
-        let mut serial = [0; 16];
-        getrandom::fill(&mut serial).map_err(|_| CaError::Random)?;
-        let serial = positive(serial);
         // Certificates carry whole seconds.
         let not_after = Timestamp(0).plus_s(now.plus_s(lifetime_s).min(root_ends).seconds());
         let not_before = now.minus_s(BACKDATE_S);
         let profile = Profile {
-            common_name,
-            names,
-            role,
+            common_name: subject.common_name,
+            names: subject.names,
+            role: subject.role,
             serial,
             not_before,
             not_after,
         };
-        let certificate = build(&profile, key, Some(&self.certificate), &self.key)?;
+        let certificate = build(&profile, subject.key, Some(&self.certificate), &self.key)?;
         Ok(IssuedCertificate {
             pem: pem_text(&certificate)?,
             serial_hex: hex::encode(serial),
@@ -341,6 +390,12 @@ const fn positive(mut serial: [u8; 16]) -> [u8; 16] {
     let [first, ..] = &mut serial;
     *first = *first & 0x3f | 0x40;
     serial
+}
+
+fn random_serial() -> Result<[u8; 16], CaError> {
+    let mut serial = [0; 16];
+    getrandom::fill(&mut serial).map_err(|_| CaError::Random)?;
+    Ok(positive(serial))
 }
 
 fn new_key() -> Result<PKey<Private>, CaError> {

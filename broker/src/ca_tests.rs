@@ -224,3 +224,22 @@ fn the_broker_is_named_by_a_scheme_that_no_agency_has() {
         assert!(matches!(refused, Err(CaError::ServerName(_))), "{bad}");
     }
 }
+
+#[test]
+fn a_serial_by_invitation_is_that_of_the_token_and_the_key() {
+    let authority = authority();
+    let (key, other) = (new_key().unwrap(), new_key().unwrap());
+    let serial = |key: &PKey<Private>, token: u8, now: Timestamp| {
+        let csr = request(key, key);
+        let token = Digest([token; 32]);
+        let issued = authority.issue_by_invitation(&csr, &agency(), &token, now, DAY_S);
+        let issued = issued.unwrap();
+        let certificate = X509::from_pem(issued.pem.as_bytes()).unwrap();
+        assert!(certificate.public_key().unwrap().public_eq(key));
+        issued.serial_hex
+    };
+    let first = serial(&key, 1, NOW);
+    assert_eq!(serial(&key, 1, NOW.plus_s(60)), first);
+    assert_ne!(serial(&key, 2, NOW), first);
+    assert_ne!(serial(&other, 1, NOW), first);
+}

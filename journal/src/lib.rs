@@ -6,7 +6,7 @@
 //! In scope: the [`Journal`] trait; [`SegmentJournal`], its implementation on segment files;
 //! [`Projection`], a key-value store that is rebuilt from the journal on any doubt;
 //! [`StoredTree`], the Merkle tree over the entries, its hashes in files that are rebuilt likewise;
-//! [`durable_file`], small files replaced as a whole.
+//! [`durable_file`], small files replaced as a whole; [`key_file`], keys that can be destroyed.
 //!
 //! Out of scope: what an entry means, protection against an operator
 //! who edits files on purpose (checksums find accidents; the witnessed log finds intent).
@@ -14,6 +14,8 @@
 pub mod durable_file;
 pub mod files;
 mod frame;
+pub mod key_file;
+mod key_slot;
 mod mark;
 mod offsets;
 mod projection;
@@ -95,6 +97,15 @@ pub enum JournalError {
     /// until the journal has been opened, and thereby checked, again.
     #[error("the journal takes no more records after a failed append: {cause}")]
     Poisoned {
+        /// The first failure.
+        cause: String,
+    },
+    /// An earlier write failed. Nobody knows what reached the disk, so nothing more is written or
+    /// read until it has been opened again.
+    #[error("`{place}` is no longer used after a failure: {cause}")]
+    GivenUp {
+        /// What is no longer used.
+        place: String,
         /// The first failure.
         cause: String,
     },

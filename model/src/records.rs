@@ -12,8 +12,8 @@ use crate::{
     },
     time::Timestamp,
     vocabulary::{
-        CaseOutcome, CaseRole, Category, EmergencyKind, LegalBasis, Profile, Purpose, Sector,
-        Stage, Threshold, WorkerRole,
+        Capacity, CaseOutcome, CaseRole, Category, ConsentGiver, EmergencyKind, LegalBasis,
+        Profile, Purpose, Sector, Stage, Threshold, WorkerRole,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -139,6 +139,30 @@ impl Consent {
             WithdrawalScope::Category(withdrawn) => *withdrawn == category,
         };
         self.withdrawn.iter().filter(covers).map(|w| w.index).max()
+    }
+
+    /// Whether it speaks of this recipient, discloser and category.
+    pub fn is_between(
+        &self,
+        recipient: &AgencyId,
+        discloser: &AgencyId,
+        category: Category,
+    ) -> bool {
+        self.terms.recipients.contains(recipient)
+            && self.terms.disclosers.contains(discloser)
+            && self.terms.categories.contains(&category)
+    }
+
+    /// Whether it is in force at `at`, withdrawals aside.
+    pub fn is_in_time(&self, at: Timestamp) -> bool {
+        self.terms.given_at <= at && at < self.terms.expires_at
+    }
+
+    /// Whether who gave it could: who can decide decides alone, and somebody else speaks only for
+    /// a person who can't.
+    pub fn has_standing(&self) -> bool {
+        (self.terms.giver == ConsentGiver::Subject)
+            != (self.terms.capacity == Capacity::Substituted)
     }
 
     /// Whether `agency` is named in it: recorded it, may receive or may disclose.

@@ -27,6 +27,8 @@ pub enum Bug {
     DecisionByChance,
     /// An append is acknowledged before it is durable.
     AppendWithoutSync,
+    /// A request is journaled before the key of its answer is durable.
+    KeysWithoutSync,
     /// A witness forgets what it cosigned.
     WitnessForgets,
     /// Without a record the answer leaves at once.

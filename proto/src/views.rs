@@ -83,6 +83,9 @@ pub struct AgentStatus {
     /// clock. If it stays while others hear news, the broker may be keeping something back.
     #[serde(default)]
     pub heard_at: Option<Timestamp>,
+    /// Notices that came after later ones: the broker had kept them back.
+    #[serde(default)]
+    pub late_notices: u64,
     /// Statements that wait to be sent.
     pub outbox: u64,
     /// Requests that wait for a reviewer here.

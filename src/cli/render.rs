@@ -45,6 +45,7 @@ pub(super) fn agent_status(status: &AgentStatus) -> String {
                 .heard_at
                 .map_or_else(|| "none yet".to_owned(), |at| at.to_rfc3339()),
         ),
+        ("late notices", late_notices(status)),
         ("statements to send", status.outbox.to_string()),
         ("inbox", format!("{} to review", status.reviews)),
         ("members", status.members.join(", ")),
@@ -56,6 +57,14 @@ pub(super) fn agent_status(status: &AgentStatus) -> String {
                 .map_or_else(String::new, |days| format!("{days} days left")),
         ),
     ])
+}
+
+/// Shown only if there is something to say.
+fn late_notices(status: &AgentStatus) -> String {
+    match status.late_notices {
+        0 => String::new(),
+        n => format!("{n} that the broker had kept back: tell oversight"),
+    }
 }
 
 fn witnesses(status: &AgentStatus) -> String {

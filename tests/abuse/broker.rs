@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result};
 use passerelle_model::{entry::EntryBody, request::Status, statement::Body};
-use passerelle_proto::v1::broker_frame::Frame;
+use passerelle_proto::{v1::broker_frame::Frame, views::RequestLine};
 use passerelle_tests::office::within;
 use std::{
     sync::{
@@ -37,8 +37,29 @@ fn is_offer(entry: &EntryBody) -> bool {
     matches!(entry, EntryBody::Offered { .. })
 }
 
+/// Why the clinic declines a request, once it does. Nothing that it holds has crossed.
+async fn is_declined_by_the_clinic(offices: &Offices, request: &str) -> Result<String> {
+    let declined = |line: &RequestLine| line.status == Status::Declined;
+    let federation = &offices.federation;
+    federation
+        .line_until(CLINIC, "inbox", request, declined)
+        .await?;
+    offices.until(request, Status::Delivered).await?;
+    let shown = federation.show(HOUSE, request, "ana").await?;
+    let answer = shown.answer.context("the house is not told")?;
+    assert_eq!(answer.outcome, "declined", "{answer:?}");
+    assert!(answer.items.is_empty(), "{answer:?}");
+    let log = std::fs::read_to_string(federation.dir().join("agent-clinic.log"))?;
+    let line = log
+        .lines()
+        .filter(|l| l.contains("no standing consent") && l.contains(request))
+        .next_back();
+    Ok(line.context("the clinic says nothing")?.to_owned())
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_permit_that_no_rule_gives_is_named_by_whoever_verifies_the_log() -> Result<()> {
+async fn a_permit_that_no_rule_gives_releases_nothing_and_is_named_by_whoever_verifies_the_log()
+-> Result<()> {
     let mut offices = Offices::open().await?;
     let denied = offices.ask(&offices.person, "ana").await?;
     offices.until(&denied.line.request, Status::Denied).await?;
@@ -60,6 +81,8 @@ async fn a_permit_that_no_rule_gives_is_named_by_whoever_verifies_the_log() -> R
     let log = offices
         .log_with(|log| log.entries.iter().any(|e| permitted(&e.body)))
         .await?;
+    let why = is_declined_by_the_clinic(&offices, id).await?;
+    assert!(why.contains("unknown_consent"), "{why}");
     let fault = log.verify().err().context("the log passes for sound")?;
     let text = fault.to_string();
     assert!(text.contains("names none"), "{text}");
@@ -69,6 +92,82 @@ async fn a_permit_that_no_rule_gives_is_named_by_whoever_verifies_the_log() -> R
     );
     let index = decided.context("no decision")?;
     assert!(text.contains(&index.to_string()), "{index}: {text}");
+    drop(broker);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permit_on_a_consent_of_somebody_else_or_withdrawn_releases_nothing() -> Result<()> {
+    let mut offices = Offices::open().await?;
+    let federation = &offices.federation;
+    let of_another = federation.consent(CLINIC, &offices.stranger, "in_service", HOUSE, CLINIC);
+    of_another.await?.done()?;
+    let broker = Corrupt::in_place_of(
+        &mut offices.federation,
+        Lawless::claiming_the_law(),
+        honest(),
+    )
+    .await?;
+    offices.connected().await?;
+    let asked = offices.ask(&offices.person, "ana").await?;
+    let why = is_declined_by_the_clinic(&offices, &asked.line.request).await?;
+    assert!(why.contains("unknown_consent"), "{why}");
+    let consent = offices.consent().await?;
+    let args = [consent.as_str()];
+    let withdrawn = offices
+        .federation
+        .agent_cli(HOUSE, "consent withdraw", &args);
+    withdrawn.await?.done()?;
+    offices.connected().await?;
+    let asked = offices.ask(&offices.person, "ana").await?;
+    let why = is_declined_by_the_clinic(&offices, &asked.line.request).await?;
+    assert!(why.contains("permit_withdrawn"), "{why}");
+    drop(broker);
+    Ok(())
+}
+
+/// The clinic is told of the consent by the house only: a lawless permit that asks for no review
+/// waits for a person all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permit_on_a_consent_recorded_elsewhere_waits_for_a_person_whatever_it_says() -> Result<()>
+{
+    let mut offices = Offices::open().await?;
+    let federation = &offices.federation;
+    let elsewhere = federation.consent(HOUSE, &offices.person, "in_service", HOUSE, CLINIC);
+    elsewhere.await?.done()?;
+    let broker = Corrupt::in_place_of(
+        &mut offices.federation,
+        Lawless::claiming_the_law(),
+        honest(),
+    )
+    .await?;
+    offices.connected().await?;
+    let asked = offices.ask(&offices.person, "ana").await?;
+    let waits = |line: &RequestLine| line.status == Status::HolderReview;
+    let federation = &offices.federation;
+    federation
+        .line_until(CLINIC, "inbox", &asked.line.request, waits)
+        .await?;
+    assert_eq!(answers(&offices.log_with(|_| true).await?), 0);
+    drop(broker);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offer_that_was_kept_back_is_counted_and_shown() -> Result<()> {
+    let mut offices = Offices::open().await?;
+    offices.consent().await?;
+    let reorder = after(HOUSE, is_offer, is_answer);
+    let broker = Corrupt::in_place_of(&mut offices.federation, lawful(), reorder).await?;
+    offices.connected().await?;
+    let asked = offices.ask(&offices.person, "ana").await?;
+    offices.until(&asked.line.request, Status::Stopped).await?;
+    within(PATIENCE, "the late offer to be shown", || async {
+        let status = offices.federation.agent_status(HOUSE).await?;
+        let status = status.context("no status")?;
+        Ok((status.late_notices == 1).then_some(()))
+    })
+    .await?;
     drop(broker);
     Ok(())
 }
@@ -262,11 +361,14 @@ async fn two_histories_for_two_agencies_end_in_silence_and_are_refused_later() -
     first.end().await?;
     // Second history, from the copy: something else stands in the same place.
     let second = Corrupt::serve(&copy, address, lawful(), honest()).await?;
-    within(PATIENCE, "the house to be back", || async {
-        let status = federation.agent_status(HOUSE).await?;
-        Ok(status.filter(|s| s.connected).map(drop))
-    })
-    .await?;
+    // The clinic too: an offer for it is what makes this history longer than the other.
+    for office in [HOUSE, CLINIC] {
+        within(PATIENCE, "an agent to be back", || async {
+            let status = federation.agent_status(office).await?;
+            Ok(status.filter(|s| s.connected).map(drop))
+        })
+        .await?;
+    }
     let asked = offices.ask(&offices.person, "ana").await?;
     let id = asked.line.request.clone();
     within(PATIENCE, "the clinic's witness to object", || async {

@@ -8,6 +8,7 @@
     reason = "test code: what is wrong should end the test where it stands"
 )]
 
+mod enrolment;
 mod exchange;
 mod membership;
 mod reads;

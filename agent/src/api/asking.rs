@@ -37,7 +37,7 @@ pub(super) async fn ask(node: &Node, request: v1::AskRequest) -> Reply {
     let now = node.clock.now();
     let context = Arc::clone(&node.context);
     let trust = node.trust().map_err(refused)?;
-    // Writes a file: not on a thread that serves others.
+    // May wait for the disk: not on a thread that serves others.
     let made = tokio::task::spawn_blocking(move || requester::ask(&context, &trust, question, now));
     let (request, stated) = made
         .await

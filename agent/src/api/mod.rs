@@ -104,6 +104,7 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
         without_handle: meta.without_handle,
         witness_size: meta.witness.size,
         heard_at: meta.heard_at,
+        late_notices: meta.late,
         outbox: meta.outbox,
         reviews: meta.reviews,
         members: members

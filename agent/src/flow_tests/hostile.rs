@@ -1,14 +1,8 @@
 //! What a broker, a disk or bad timing may do, and what must come of it.
 
 use super::*;
-use passerelle_model::{
-    commitment::{Field, Opening},
-    entry::StopCause,
-    ids::ConsentId,
-    pdp::Obligation,
-    statement::{ConsentTerms, Reliance, Withdrawal, WithdrawalScope},
-    vocabulary::{Capacity, ConsentGiver, ConsentMethod, Language},
-};
+use crate::testing::damage_key;
+use passerelle_model::{entry::StopCause, pdp::Obligation};
 use passerelle_policies::LocalPdp;
 
 fn item(category: Category, level: Level) -> Item {
@@ -16,23 +10,23 @@ fn item(category: Category, level: Level) -> Item {
 }
 
 impl World {
-    fn police_hear(&mut self, body: EntryBody) {
+    pub(super) fn police_hear(&mut self, body: EntryBody) {
         let notice = self.federation.notice(NOW, body, &NAMES);
         self.police.hears(NOW, notice).unwrap();
     }
 
-    fn clinic_hears(&mut self, body: EntryBody) {
+    pub(super) fn clinic_hears(&mut self, body: EntryBody) {
         let notice = self.federation.notice(NOW, body, &NAMES);
         self.clinic.hears(NOW, notice).unwrap();
     }
 
     /// The offer of `permit`, heard by the clinic at its time of issue.
-    fn offered(&mut self, stated: &Stated, permit: &Permit) -> Vec<&'static str> {
+    pub(super) fn offered(&mut self, stated: &Stated, permit: &Permit) -> Vec<&'static str> {
         let offer = self.offer(stated, permit);
         self.clinic.hears(permit.issued_at, offer).unwrap()
     }
 
-    fn kept_offer(&self, request: &RequestId) -> Option<u64> {
+    pub(super) fn kept_offer(&self, request: &RequestId) -> Option<u64> {
         let offer = state::offer(self.clinic.core.view(), request).unwrap();
         offer.map(|noticed| noticed.index)
     }
@@ -166,88 +160,6 @@ fn what_does_not_fit_its_size_is_not_said() {
     world.deliver(|_| ());
     let opened = world.opened(&permit.request).unwrap();
     assert_eq!(opened.outcome, Outcome::CannotSay);
-}
-
-fn consent(world: &mut World, expires_at: Timestamp) -> ConsentId {
-    let consent: ConsentId = "consent-00112233445566778899aabbccddeeff".parse().unwrap();
-    let opening = Opening {
-        field: Field::Subject,
-        ..crate::entropy::opening(Field::Subject, &KNOWN.0).unwrap()
-    };
-    let terms = ConsentTerms {
-        consent: consent.clone(),
-        subject: opening.commitment(),
-        giver: ConsentGiver::Subject,
-        capacity: Capacity::Capable,
-        categories: vec![Category::InService],
-        purposes: vec![Purpose::Screen],
-        recipients: vec![agency("police")],
-        disclosers: vec![agency("clinic")],
-        method: ConsentMethod::Written,
-        language: Language::French,
-        interpreter: false,
-        notice_version: 1,
-        given_at: NOW,
-        expires_at,
-        redisclosure: false,
-        evidence: None,
-    };
-    let said = world
-        .police
-        .context
-        .say(NOW, Body::Consent(Box::new(terms)));
-    let envelope = said.unwrap().done().envelope;
-    let mut notice = world.federation.said(NOW, "police", envelope);
-    notice.openings = passerelle_proto::convert::openings_to_wire(vec![opening]);
-    world.clinic.hears(NOW, notice).unwrap();
-    consent
-}
-
-fn withdraw(world: &mut World, consent: &ConsentId, scope: WithdrawalScope) -> u64 {
-    let body = Body::Withdrawal(Withdrawal {
-        consent: consent.clone(),
-        scope,
-    });
-    let envelope = world.police.context.say(NOW, body).unwrap().done().envelope;
-    let notice = world.federation.said(NOW, "police", envelope);
-    let index = notice.index;
-    world.clinic.hears(NOW, notice).unwrap();
-    index
-}
-
-#[test]
-fn nothing_is_answered_on_a_consent_known_to_be_withdrawn_or_over() {
-    let (far, all) = (NOW.plus_s(1_000), WithdrawalScope::All);
-    let other = WithdrawalScope::Recipient(agency("mentors"));
-    let category = WithdrawalScope::Category(Category::InService);
-    for (ends, scope, is_gone) in [
-        (far, None, false),
-        (far, Some(other), false),
-        (far, Some(all), true),
-        (far, Some(category), true),
-        (NOW, None, true),
-    ] {
-        let mut world = world(fact());
-        let consent = consent(&mut world, ends);
-        if let Some(scope) = scope {
-            let index = withdraw(&mut world, &consent, scope);
-            let row = state::consent(world.clinic.core.view(), &consent);
-            assert_eq!(row.unwrap().unwrap().withdrawn[0].index, index);
-        }
-        let (stated, permit) = world.ask_with(KNOWN, |q| {
-            q.reliance = Some(Reliance::Consent(consent));
-        });
-        let events = world.offered(&stated, &permit);
-        if is_gone {
-            assert_eq!(events, ["noticed", "permit_refused"]);
-            let row = world.clinic.holds(&permit.request);
-            assert_eq!(row.status, Status::Stopped);
-            assert_eq!(row.stopped.as_deref(), Some("permit_withdrawn"));
-            assert!(world.clinic.outbox().is_empty());
-        } else {
-            assert_eq!(events, ["noticed", "answered", "stated"]);
-        }
-    }
 }
 
 #[test]
@@ -398,12 +310,20 @@ fn a_request_that_was_stopped_is_not_opened_again_by_a_refused_answer() {
 }
 
 #[test]
-fn a_damaged_vault_file_costs_its_own_request_and_no_other() {
+fn a_damaged_key_costs_its_own_request_and_no_other() {
     let mut world = world(fact());
     let (stated, permit) = world.ask(KNOWN);
     world.offered(&stated, &permit);
-    let path = world.police.dir.path().join("vault");
-    std::fs::write(path.join(permit.request.as_str()), b"{").unwrap();
+    let (other, _) = world.ask(UNKNOWN);
+    damage_key(
+        &world.police.context,
+        world.police.dir.path(),
+        &permit.request,
+    );
+    let vault = &world.police.context.vault;
+    let other = other.vault.unwrap();
+    let opened = vault.open(world.police.core.view(), &other);
+    assert!(opened.unwrap().is_some());
     assert_eq!(world.deliver(|_| ()), ["noticed", "answer_refused"]);
     let row = world.police.asks(&permit.request);
     assert_eq!(row.status, Status::Stopped);

@@ -1,7 +1,10 @@
 //! Two agents without a broker: the test plays the broker's part.
 
+mod consents;
 mod exchange;
 mod hostile;
+mod late;
+mod postponed;
 mod upkeep;
 
 use crate::{
@@ -55,7 +58,7 @@ impl Agent {
     fn new(federation: &mut Federation, name: &str, enrolments: &[v1::Notice]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let context = Arc::new(federation.context(name, dir.path()));
-        let (core, writer) = Core::start(dir.path(), agency(name)).unwrap();
+        let (core, writer) = Core::start(dir.path(), agency(name), context.vault.clone()).unwrap();
         let agent = Self {
             context,
             core,
@@ -204,17 +207,28 @@ fn world(fact: Fact) -> World {
 
 /// With other settings of the clinic.
 fn world_with(fact: Fact, edit: impl FnOnce(&mut Context)) -> World {
+    world_of(fact, edit, true)
+}
+
+/// With or without consents of both persons that the clinic recorded.
+fn world_of(fact: Fact, edit: impl FnOnce(&mut Context), consents: bool) -> World {
     let mut federation = Federation::new();
     let enrolments = federation.enrolments(&NAMES);
     let police = Agent::new(&mut federation, "police", &enrolments);
     let mut clinic = Agent::new(&mut federation, "clinic", &enrolments);
     edit(Arc::get_mut(&mut clinic.context).unwrap());
     clinic.happens(import(fact));
-    World {
+    let mut world = World {
         federation,
         police,
         clinic,
+    };
+    if consents {
+        for person in [KNOWN, UNKNOWN] {
+            world.records("clinic", person, |_| ());
+        }
     }
+    world
 }
 
 impl World {
@@ -259,7 +273,12 @@ impl World {
     }
 
     fn offer(&mut self, stated: &Stated, permit: &Permit) -> v1::Notice {
-        let secrets = self.police.context.vault.open(&permit.request).unwrap();
+        let secrets = self
+            .police
+            .context
+            .vault
+            .open(self.police.core.view(), &permit.request)
+            .unwrap();
         let openings: Vec<_> = secrets
             .unwrap()
             .openings

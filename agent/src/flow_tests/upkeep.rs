@@ -1,6 +1,12 @@
 //! Erasure, rebuild, import, witness.
 
 use super::*;
+use crate::{
+    home::{Home, HomeError},
+    vault::Vault,
+};
+use passerelle_journal::files::OsDisk;
+use passerelle_model::store::Read as _;
 
 #[test]
 fn erasing_destroys_what_could_open_the_answer() {
@@ -26,7 +32,9 @@ fn erasing_destroys_what_could_open_the_answer() {
     assert_eq!(kinds_of("erase").unwrap(), ["erased", "stated"]);
     assert_eq!(kinds_of("erase").unwrap(), [""; 0]);
     assert_eq!(world.opened(&request).err(), Some(ErrorCode::WrongState));
-    assert!(world.police.context.vault.open(&request).unwrap().is_none());
+    assert!(world.police.context.vault.key(&request).unwrap().is_none());
+    let view = world.police.core.view();
+    assert!(view.scan(b"kept/", None, 9).unwrap().is_empty());
     assert_eq!(world.police.asks(&request).status, Status::Erased);
 }
 
@@ -47,18 +55,18 @@ fn a_lost_projection_is_rebuilt_from_the_journal() {
     let offer = world.offer(&stated, &permit);
     world.clinic.hears(NOW, offer).unwrap();
     let World { clinic, .. } = world;
-    let rows = |core: &Core| {
-        use passerelle_model::store::Read as _;
-        core.view().scan(b"", None, 10_000).unwrap()
-    };
+    let rows = |core: &Core| core.view().scan(b"", None, 10_000).unwrap();
     let before = rows(&clinic.core);
     let Agent {
-        core, writer, dir, ..
+        context,
+        core,
+        writer,
+        dir,
     } = clinic;
     drop(core);
     writer.join();
     std::fs::remove_dir_all(dir.path().join("projection")).unwrap();
-    let (core, _writer) = Core::start(dir.path(), agency("clinic")).unwrap();
+    let (core, _writer) = Core::start(dir.path(), agency("clinic"), context.vault.clone()).unwrap();
     assert!(rows(&core) == before, "the rows differ after the rebuild");
     assert_eq!(state::outbox(core.view(), None, 10).unwrap().len(), 1);
 }
@@ -138,5 +146,9 @@ fn a_witness_cosigns_what_extends_its_tree_and_remembers_it() {
 fn two_processes_cannot_share_a_directory() {
     let mut federation = Federation::new();
     let clinic = Agent::new(&mut federation, "clinic", &[]);
-    assert!(Core::start(clinic.dir.path(), agency("clinic")).is_err());
+    let vault = clinic.context.vault.clone();
+    assert!(Core::start(clinic.dir.path(), agency("clinic"), vault).is_err());
+    let home = Home::new(clinic.dir.path());
+    let refused = Vault::open_on(&home, &OsDisk).err();
+    assert!(matches!(refused, Some(HomeError::Running(_))));
 }

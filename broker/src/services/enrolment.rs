@@ -1,14 +1,22 @@
 //! `Enrolment`: an invitation against a certificate. The only service for peers without one.
+//!
+//! An invitation serves once. Whose reply was lost asks again with the same keys, all four of them,
+//! and gets the same: the TLS key shows in the serial, which the log holds, so that nobody who
+//! found the invitation later gets anything for a key of their own.
 
 use super::{Shared, internal};
-use crate::{clock, home::AGENCY_LIFETIME_S};
+use crate::{ca::CaError, clock, error::BrokerError, home::AGENCY_LIFETIME_S};
 use passerelle_audit::note::{SignatureType, VerifierKey};
 use passerelle_model::{
-    bytes::PublicKey,
+    bytes::{Digest, PublicKey},
     decide::{Command, Reply},
+    entry::EntryBody,
     error::ErrorCode,
+    ids::AgencyId,
+    records::Invitation as Invited,
     state,
     statement::AgencyKeys,
+    vocabulary::Sector,
 };
 use passerelle_proto::{convert, invitation::Invitation, v1};
 use tonic::{Request, Response, Status};
@@ -30,6 +38,53 @@ fn verifying_key(kind: SignatureType, bytes: &[u8]) -> Result<PublicKey, Status>
     }
 }
 
+fn refused_request(error: CaError) -> Status {
+    tracing::warn!(%error, "certificate request refused");
+    convert::status(error.code())
+}
+
+fn stored<T, E: Into<BrokerError>>(result: Result<T, E>) -> Result<T, Status> {
+    result.map_err(|error| internal(&error.into()))
+}
+
+/// What an agency shows to enrol.
+struct Shown {
+    token: Digest,
+    csr_pem: String,
+    signing: PublicKey,
+    sealing: PublicKey,
+    witness: PublicKey,
+}
+
+impl TryFrom<v1::EnrolRequest> for Shown {
+    type Error = Status;
+
+    fn try_from(wire: v1::EnrolRequest) -> Result<Self, Status> {
+        let v1::EnrolRequest {
+            token,
+            csr_pem,
+            signing_key,
+            sealing_key,
+            witness_key,
+        } = wire;
+        Ok(Self {
+            token: Invitation::token_digest(&token),
+            csr_pem,
+            signing: verifying_key(SignatureType::Ed25519, &signing_key)?,
+            sealing: key(&sealing_key)?,
+            witness: verifying_key(SignatureType::CosignatureV1, &witness_key)?,
+        })
+    }
+}
+
+/// A membership with its certificate.
+struct Enrolled {
+    agency: AgencyId,
+    sector: Sector,
+    certificate_pem: String,
+    index: u64,
+}
+
 impl EnrolmentService {
     /// Sequences the enrolment, and makes the new member a witness before its agent can attach.
     async fn sequence(&self, command: Command) -> Result<u64, Status> {
@@ -43,6 +98,81 @@ impl EnrolmentService {
         reloaded.map_err(|e| internal(&e))?;
         Ok(index)
     }
+
+    async fn first(&self, shown: &Shown, invitation: Invited) -> Result<Enrolled, Status> {
+        let broker = &self.0;
+        let Invited { agency, sector, .. } = invitation;
+        let projection = broker.sequencer.view().projection.clone();
+        let former = stored(state::agency(projection.as_ref(), &agency))?;
+        let (csr, token) = (&shown.csr_pem, &shown.token);
+        let issued =
+            broker
+                .ca
+                .issue_by_invitation(csr, &agency, token, clock::now(), AGENCY_LIFETIME_S);
+        let certificate = issued.map_err(refused_request)?;
+        let command = Command::Enrol {
+            agency: agency.clone(),
+            token: shown.token,
+            keys: AgencyKeys {
+                sector,
+                signing: shown.signing,
+                sealing: shown.sealing,
+                witness: shown.witness,
+            },
+            certificate: certificate.serial_hex.clone(),
+        };
+        let index = self.sequence(command).await?;
+        // An agency that enrols again has new keys: its old certificate ends now.
+        if let Some(former) = former {
+            broker.connections.revoke(&former.certificate);
+            broker.sessions.close(&former.agency);
+        }
+        tracing::info!(%agency, index, "enrolled");
+        Ok(Enrolled {
+            agency,
+            sector,
+            certificate_pem: certificate.pem,
+            index,
+        })
+    }
+
+    /// The membership that this invitation and these keys have made already, if it is the present
+    /// one of its agency.
+    fn again(&self, shown: &Shown) -> Result<Enrolled, Status> {
+        let invalid = || convert::status(ErrorCode::InviteInvalid);
+        let broker = &self.0;
+        let view = broker.sequencer.view();
+        let members = stored(state::agencies(view.projection.as_ref()))?;
+        let member = members.into_iter().find(|a| {
+            let keys = &a.keys;
+            let theirs = (&keys.signing, &keys.sealing, &keys.witness);
+            a.active && theirs == (&shown.signing, &shown.sealing, &shown.witness)
+        });
+        let member = member.ok_or_else(invalid)?;
+        let entry = stored(view.record(member.joined))?.ok_or_else(invalid)?;
+        let entry = &entry.record.entry;
+        let EntryBody::Enrolled { token, .. } = &entry.body else {
+            return Err(invalid());
+        };
+        if *token != shown.token {
+            return Err(invalid());
+        }
+        let (csr, agency) = (&shown.csr_pem, &member.agency);
+        let issued = broker
+            .ca
+            .issue_by_invitation(csr, agency, token, entry.at, AGENCY_LIFETIME_S);
+        let certificate = issued.map_err(refused_request)?;
+        if certificate.serial_hex != member.certificate {
+            return Err(invalid());
+        }
+        tracing::info!(%agency, index = member.joined, "enrolled before; told again");
+        Ok(Enrolled {
+            sector: member.sector(),
+            agency: member.agency,
+            certificate_pem: certificate.pem,
+            index: member.joined,
+        })
+    }
 }
 
 #[tonic::async_trait]
@@ -52,67 +182,43 @@ impl v1::enrolment_server::Enrolment for EnrolmentService {
         request: Request<v1::EnrolRequest>,
     ) -> Result<Response<v1::EnrolResponse>, Status> {
         let broker = &self.0;
-        let v1::EnrolRequest {
-            token,
-            csr_pem,
-            signing_key,
-            sealing_key,
-            witness_key,
-        } = request.into_inner();
-        let token = Invitation::token_digest(&token);
-        let now = clock::now();
+        let request = request.into_inner();
+        let token = Invitation::token_digest(&request.token);
         let projection = broker.sequencer.view().projection.clone();
-        let invitation = state::invitation(projection.as_ref(), &token)
-            .map_err(|e| internal(&e.into()))?
-            .filter(|i| now < i.expires_at)
-            .ok_or_else(|| convert::status(ErrorCode::InviteInvalid))?;
-        let former = state::agency(projection.as_ref(), &invitation.agency)
-            .map_err(|e| internal(&e.into()))?;
-        let certificate = broker
-            .ca
-            .issue_agency(&csr_pem, &invitation.agency, now, AGENCY_LIFETIME_S)
-            .map_err(|error| {
-                tracing::warn!(%error, "certificate request refused");
-                convert::status(error.code())
-            })?;
-        let command = Command::Enrol {
-            agency: invitation.agency.clone(),
-            token,
-            keys: AgencyKeys {
-                sector: invitation.sector,
-                signing: verifying_key(SignatureType::Ed25519, &signing_key)?,
-                sealing: key(&sealing_key)?,
-                witness: verifying_key(SignatureType::CosignatureV1, &witness_key)?,
-            },
-            certificate: certificate.serial_hex.clone(),
+        let now = clock::now();
+        let invitation = stored(state::invitation(projection.as_ref(), &token))?;
+        let enrolled = match invitation.filter(|i| now < i.expires_at) {
+            Some(invitation) => {
+                let shown = Shown::try_from(request)?;
+                match self.first(&shown, invitation).await {
+                    // The same request, twice at once: the other one was first.
+                    Err(status) if convert::code_of(&status) == Some(ErrorCode::InviteInvalid) => {
+                        self.again(&shown)?
+                    }
+                    first => first?,
+                }
+            }
+            // Whoever has no invitation hears of nothing else that may be wrong.
+            None => {
+                let shown = Shown::try_from(request);
+                self.again(&shown.map_err(|_| convert::status(ErrorCode::InviteInvalid))?)?
+            }
         };
-        let index = self.sequence(command).await?;
-        let federation = state::federation(projection.as_ref()).map_err(|e| internal(&e.into()))?;
+        let federation = stored(state::federation(projection.as_ref()))?;
         let panel = federation
             .ok_or_else(|| convert::status(ErrorCode::Internal))?
             .panel;
-        let witness_panel = u16::from(panel).into();
-        // An agency that enrols again has new keys: its old certificate ends now.
-        if let Some(former) = former {
-            broker.connections.revoke(&former.certificate);
-            broker.sessions.close(&former.agency);
-        }
-        tracing::info!(agency = %invitation.agency, index, "enrolled");
-        let ca_pem = broker
-            .ca
-            .certificate_pem()
-            .map_err(|e| internal(&e.into()))?;
         Ok(Response::new(v1::EnrolResponse {
-            agency: invitation.agency.to_string(),
-            sector: invitation.sector.to_string(),
+            agency: enrolled.agency.to_string(),
+            sector: enrolled.sector.to_string(),
             federation: broker.federation.to_string(),
-            certificate_pem: certificate.pem,
-            ca_pem,
+            certificate_pem: enrolled.certificate_pem,
+            ca_pem: stored(broker.ca.certificate_pem())?,
             checkpoint_key: broker.keys.checkpoint.clone(),
             permit_key: broker.keys.permit.0.to_vec(),
             oprf_key: broker.keys.oprf.0.to_vec(),
-            index,
-            witness_panel,
+            index: enrolled.index,
+            witness_panel: u16::from(panel).into(),
         }))
     }
 }

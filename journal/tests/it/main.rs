@@ -11,6 +11,7 @@ mod basics;
 mod damage;
 mod disk;
 mod faults;
+mod key_file;
 mod projection;
 
 use std::ops::ControlFlow;

@@ -116,7 +116,12 @@ fn decided_and_kept(p: &Primitives) -> Vec<Need> {
             records,
             disk.append_shared,
         ),
-        need("store", "vault file of a question", 1.0, disk.file),
+        need(
+            "store",
+            "key of a question, its sync shared",
+            1.0,
+            disk.key_shared,
+        ),
         need("store", "commit of a record's rows", records, disk.commit),
         need("store", "read of a row", READS, disk.read),
         need(

@@ -6,7 +6,11 @@
 
 use crate::{proc, stats::spread};
 use anyhow::{Context as _, Result};
-use passerelle_agent::seal::{self, ReplyKey};
+use passerelle_agent::{
+    home::Home,
+    seal::{self, ReplyKey},
+    vault::{Secrets, Vault},
+};
 use passerelle_audit::{
     checkpoint::{Checkpoint, SignedCheckpoint},
     cosignature::{self, Cosigner},
@@ -18,11 +22,13 @@ use passerelle_audit::{
     witness::{WitnessState, consider},
 };
 use passerelle_journal::{
-    Journal as _, JournalRecord, Options, Projection, SegmentJournal, durable_file,
+    Journal as _, JournalRecord, Options, Projection, SegmentJournal, files::OsDisk,
 };
 use passerelle_model::{
-    bytes::Digest,
+    bytes::{Bytes, Digest, Nonce},
+    commitment::{Field, Opening},
     entry::Entry,
+    ids::RequestId,
     pdp::{Matter, PolicyDecisionPoint as _},
     state::SCHEMA_VERSION,
     store::Read as _,
@@ -39,7 +45,7 @@ use std::{
 const STATEMENT_BYTES: usize = 1_300;
 /// Bytes of an agent's or the broker's record, beside what it seals.
 const RECORD_BYTES: usize = 2_500;
-/// Bytes of an answer before it is padded, and of a file of the vault.
+/// Bytes of an answer before it is padded, and of what the vault seals.
 const ANSWER_BYTES: usize = 600;
 /// Records that share one durable write under load.
 pub(crate) const GROUP: usize = 16;
@@ -122,8 +128,9 @@ pub(crate) struct Disk {
     pub(crate) append_alone: Cost,
     /// One record's share of a durable write of [`GROUP`].
     pub(crate) append_shared: Cost,
-    /// One small file written and made durable, as the vault does.
-    pub(crate) file: Cost,
+    /// The vault's work for one question: secrets sealed, their key written, and its share of a
+    /// sync of [`GROUP`].
+    pub(crate) key_shared: Cost,
     /// One entry's share of a commit of the projection for [`GROUP`].
     pub(crate) commit: Cost,
     /// One read of the projection.
@@ -257,12 +264,10 @@ fn log_costs(entry: &[u8]) -> Result<LogCosts> {
 }
 
 fn disk(dir: &Path) -> Result<Disk> {
-    let (path, content) = (dir.join("file"), vec![b'x'; ANSWER_BYTES]);
-    let write = || Ok(durable_file::write_atomically(&path, &content, 0o600)?);
     Ok(Disk {
         append_alone: append(dir, 1)?,
         append_shared: append(dir, GROUP)?.shared_by(GROUP),
-        file: cost(8, write)?,
+        key_shared: keys(dir)?.shared_by(GROUP),
         commit: commit(dir)?.shared_by(GROUP),
         read: read(dir)?,
     })
@@ -347,6 +352,30 @@ fn append(dir: &Path, group: usize) -> Result<Cost> {
     };
     let records = vec![record; group];
     cost(16, || journal.append(&records).map(drop).context("append"))
+}
+
+fn keys(dir: &Path) -> Result<Cost> {
+    let dir = dir.join("vault");
+    std::fs::create_dir(&dir)?;
+    let vault = Vault::open_on(&Home::new(&dir), &OsDisk)?;
+    let secrets = Secrets {
+        reply_key: Bytes(vec![b'x'; 32]),
+        openings: vec![Opening {
+            field: Field::Justification,
+            random: Nonce([b'x'; 32]),
+            data: Bytes(vec![b'x'; ANSWER_BYTES / 2]),
+        }],
+    };
+    let mut next = 0_u128;
+    cost(8, || {
+        for _ in 0..GROUP {
+            next += 1;
+            let request = RequestId::from_random(next.to_be_bytes());
+            let sealed = vault.keep(&request, &secrets);
+            keep(sealed.map_err(|code| anyhow::anyhow!(code))?)?;
+        }
+        Ok(vault.sync()?)
+    })
 }
 
 fn key(number: u64) -> Vec<u8> {

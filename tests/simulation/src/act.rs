@@ -334,8 +334,12 @@ impl World {
         })?;
         if matches!(made, Some(Ok(())))
             && let Some(up) = &self.agencies[requester].up
-            && let Ok(Some(secrets)) = up.context.vault.open(&id)
         {
+            let secrets = up.context.vault.open(up.store.view(), &id);
+            let secrets = secrets.expect("the vault").expect("just asked");
+            let key = up.context.vault.key(&id).expect("the vault");
+            let key = key.expect("just asked").to_vec();
+            self.ghost.vault_keys.insert(id.clone(), key);
             self.ghost.reply_keys.insert(id, secrets.reply_key.0);
         }
         self.pump_agent(requester)
@@ -407,6 +411,7 @@ impl World {
             };
             let name = self.story.of(row.request.request.as_str());
             self.tell(format!("{} erases {name}", self.agencies[ix].id));
+            self.ghost.erasing.insert(row.request.request.clone());
             let now = self.clock(Machine::Agency(ix));
             self.agent_runs(ix, |context, view| {
                 Ok((

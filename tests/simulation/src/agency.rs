@@ -25,7 +25,7 @@ use passerelle_journal::JournalReader;
 use passerelle_model::{
     bytes::Digest,
     error::ErrorCode,
-    ids::{AgencyId, witness_name},
+    ids::{AgencyId, RequestId, witness_name},
     statement::AgencyKeys,
     store::Read,
     vocabulary::Sector,
@@ -48,7 +48,7 @@ pub struct Agency {
     pub sector: Sector,
     /// Its directory.
     pub home: Home,
-    /// The disk of its journal.
+    /// The disk of its journal and its keys.
     pub disk: SimDisk,
     /// How far its clock is off.
     pub skew_ms: i64,
@@ -64,8 +64,8 @@ pub struct Agency {
     pub certificate: String,
     /// Digests of the records that its journal acknowledged.
     pub acknowledged: Vec<Digest>,
-    /// An old copy of its disk, with what was acknowledged then.
-    pub copy: Option<(Snapshot, usize)>,
+    /// An old copy of its disk.
+    pub copy: Option<Copy>,
     /// Whether it lost what came after an old copy.
     pub was_restored: bool,
     /// Whether it signs the next agreement that it is shown.
@@ -75,6 +75,16 @@ pub struct Agency {
     /// The proof of the last notice that came.
     last_proof: String,
     backoff_ms: u64,
+}
+
+/// An old copy of a disk.
+pub struct Copy {
+    /// What was on it.
+    pub disk: Snapshot,
+    /// How many transactions were acknowledged then.
+    pub acknowledged: usize,
+    /// Requests that were erased then, with where.
+    pub erased: Vec<(usize, RequestId)>,
 }
 
 /// The process.

@@ -1,4 +1,4 @@
-//! A simulated disk below the journal.
+//! A simulated disk below the journal, and at an agency below the file of keys.
 //!
 //! What a process sees is in real files of a temporary directory. What would be there after a power
 //! cut is kept beside: the content as of the last sync, and the changes since. At a cut each of
@@ -208,13 +208,13 @@ impl SimDisk {
         }
     }
 
-    /// Flips one bit of a segment; returns where, for [`SimDisk::unrot`]. Only within what was
-    /// synced: below it nothing was promised.
+    /// Flips one bit of a segment or of the file of keys; returns where, for [`SimDisk::unrot`].
+    /// Only within what was synced: below it nothing was promised.
     pub fn rot(&self) -> Option<(PathBuf, usize, u8)> {
         let mut inner = self.inner();
         let inner = &mut *inner;
-        let is_segment = |p: &&PathBuf| p.extension().is_some_and(|e| e == "seg");
-        let segments: Vec<_> = inner.files.keys().filter(is_segment).cloned().collect();
+        let may_rot = |p: &&PathBuf| p.extension().is_some_and(|e| e == "seg" || e == "keys");
+        let segments: Vec<_> = inner.files.keys().filter(may_rot).cloned().collect();
         if segments.is_empty() {
             return None;
         }
@@ -230,6 +230,22 @@ impl SimDisk {
     /// Flips the bit back.
     pub fn unrot(&self, rot: &(PathBuf, usize, u8)) {
         flip(&mut self.inner(), rot);
+    }
+
+    /// What a power cut may leave, file by file: each content that was made durable, and each
+    /// write that was not.
+    pub fn after_a_cut(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let inner = self.inner();
+        let mut all = Vec::new();
+        for (path, kept) in &inner.files {
+            all.push((path.clone(), kept.durable.clone()));
+            for change in &kept.pending {
+                if let Change::Write(_, bytes) = change {
+                    all.push((path.clone(), bytes.clone()));
+                }
+            }
+        }
+        all
     }
 
     /// Everything that is on the disk now, file by file.

@@ -281,7 +281,11 @@ pub struct Ghost {
     search: Search,
     /// Secrets of requests: the reply key, by request.
     pub reply_keys: BTreeMap<RequestId, Vec<u8>>,
-    /// Reply keys that were destroyed, with where.
+    /// The keys under which the secrets of requests are sealed.
+    pub vault_keys: BTreeMap<RequestId, Vec<u8>>,
+    /// Requests that somebody set out to erase.
+    pub erasing: BTreeSet<RequestId>,
+    /// Requests whose key was destroyed, with where.
     pub erased: Vec<(usize, RequestId)>,
     /// Permits that an agency may go by: proven to it with a quorum.
     pub proven: BTreeSet<(usize, Digest)>,

@@ -1,7 +1,7 @@
 //! Agencies join and get new keys; their agents start and end.
 
 use crate::{
-    agency::{Running, digests},
+    agency::{Agency, Running, digests},
     broker::{federation, plain},
     ops::Machine,
     promises::{self, Broken, Promise},
@@ -145,30 +145,13 @@ impl World {
         agency.starts += 1;
         agency.wake_at = None;
         let start = agency.starts;
-        let context = Arc::new(Context::load(&agency.home).expect("the files are in order"));
-        let disk = Arc::new(agency.disk.clone());
-        let opened = Store::open_on(agency.home.dir(), agency.id.clone(), disk);
-        let store = match opened {
-            Ok(store) => store,
-            Err(error) => {
-                agency.disk.after_failure();
-                let id = agency.id.clone();
-                if self.healed {
-                    return Err(Broken::new(
-                        Promise::NothingAcknowledgedIsLost,
-                        format!("the agent of {id} does not start: {}", plain(&error)),
-                    ));
-                }
-                self.tell(format!("the agent of {id} does not start"));
-                self.arrange(15_000, Happening::Start(Machine::Agency(ix)));
-                return Ok(());
-            }
+        let (context, store) = match opened(agency) {
+            Ok((context, store)) => (Arc::new(context), store),
+            Err(why) => return self.agent_does_not_start(ix, &why),
         };
         let there = digests(store.reader().as_ref(), 0);
         promises::nothing_acknowledged_is_lost_by_agent(agency, &there)?;
         agency.acknowledged = there;
-        let swept = context.vault.sweep(store.view());
-        swept.expect("the vault");
         agency.up = Some(Running {
             context,
             store,
@@ -176,9 +159,14 @@ impl World {
         });
         let id = agency.id.clone();
         self.tell(format!("the agent of {id} starts"));
+        promises::no_key_is_lost(&self.ghost, &self.agencies[ix])?;
         let up = self.agencies[ix].up.as_ref().expect("it runs");
         let unfinished = requester::unfinished_erasures(&up.context, up.store.view());
-        for request in unfinished.expect("the vault") {
+        let Ok(unfinished) = unfinished else {
+            self.stop_agent(ix, false);
+            return self.agent_does_not_start(ix, "the file of keys can't be read");
+        };
+        for request in unfinished {
             let now = self.clock(Machine::Agency(ix));
             self.agent_runs(ix, |context, view| {
                 Ok((requester::erase(context, view, &request, now)?, ()))
@@ -186,6 +174,21 @@ impl World {
         }
         let after = self.rng.range(1, 200);
         self.arrange(after, Happening::Connect(ix, start));
+        Ok(())
+    }
+
+    fn agent_does_not_start(&mut self, ix: usize, why: &str) -> Step {
+        let agency = &mut self.agencies[ix];
+        agency.disk.after_failure();
+        let id = agency.id.clone();
+        if self.healed {
+            return Err(Broken::new(
+                Promise::NothingAcknowledgedIsLost,
+                format!("the agent of {id} does not start: {why}"),
+            ));
+        }
+        self.tell(format!("the agent of {id} does not start"));
+        self.arrange(15_000, Happening::Start(Machine::Agency(ix)));
         Ok(())
     }
 
@@ -207,4 +210,16 @@ impl World {
             self.cut(id);
         }
     }
+}
+
+/// Opens what an agent needs, as it does at its start, and why it can't.
+fn opened(agency: &Agency) -> Result<(Context, Store), String> {
+    let (home, disk) = (&agency.home, Arc::new(agency.disk.clone()));
+    let context = Context::load_on(home, disk.as_ref()).map_err(|e| plain(&e))?;
+    let vault = context.vault.clone();
+    let store = Store::open_on(home.dir(), agency.id.clone(), vault, disk);
+    let store = store.map_err(|e| plain(&e))?;
+    let swept = context.vault.sweep(store.view());
+    swept.map_err(|code| format!("the sweep of the vault: {code}"))?;
+    Ok((context, store))
 }

@@ -1,6 +1,7 @@
 //! What befalls machines, disks, clocks and the network.
 
 use crate::{
+    agency::Copy,
     ops::{Down, Machine, Op},
     world::{Happening, Step, World},
 };
@@ -144,7 +145,11 @@ impl World {
             }
             Machine::Agency(ix) if was_up => {
                 let acknowledged = self.agencies[ix].acknowledged.len();
-                self.agencies[ix].copy = Some((snapshot, acknowledged));
+                self.agencies[ix].copy = Some(Copy {
+                    disk: snapshot,
+                    acknowledged,
+                    erased: self.ghost.erased.clone(),
+                });
             }
             _ => {}
         }
@@ -163,7 +168,7 @@ impl World {
         if self.agencies.iter().any(|a| a.was_restored) {
             return Ok(());
         }
-        let Some((copy, acknowledged)) = self.agencies[ix].copy.take() else {
+        let Some(copy) = self.agencies[ix].copy.take() else {
             return Ok(());
         };
         self.tell(format!(
@@ -173,9 +178,13 @@ impl World {
         self.stop_agent(ix, false);
         let agency = &mut self.agencies[ix];
         agency.disk.heal();
-        agency.disk.restore(&copy);
+        agency.disk.restore(&copy.disk);
         // What came after the copy was given up by whoever restored it.
-        agency.acknowledged.truncate(acknowledged);
+        agency.acknowledged.truncate(copy.acknowledged);
+        // Among it erasures: their keys are in the copy, as are the answers.
+        self.ghost
+            .erased
+            .retain(|one| one.0 != ix || copy.erased.contains(one));
         agency.was_restored = true;
         let _ = std::fs::remove_dir_all(agency.home.path("projection"));
         self.ghost.witnessed.remove(&ix);

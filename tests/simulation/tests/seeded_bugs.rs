@@ -33,6 +33,7 @@ bugs! {
     a_withdrawal_that_is_told_to_nobody_is_found: WithdrawalToldToNobody breaks WithdrawalWins;
     a_decision_by_chance_is_found: DecisionByChance breaks DecisionsCanBeReplayed;
     an_append_without_sync_is_found: AppendWithoutSync breaks NothingAcknowledgedIsLost;
+    a_key_that_is_not_durable_is_found: KeysWithoutSync breaks NothingAcknowledgedIsLost;
     a_witness_that_forgets_is_found: WitnessForgets breaks HistoryIsNotRewritten;
     an_answer_at_once_without_record_is_found: AnswerAtOnceWithoutRecord
         breaks SilenceLooksTheSame;

@@ -61,6 +61,24 @@ pub fn nothing_acknowledged_is_lost_by_agent(
     )
 }
 
+/// 7. After a start an agent has the key of each request that nobody set out to erase.
+///
+/// # Errors
+/// The broken promise.
+pub fn no_key_is_lost(ghost: &Ghost, agency: &Agency) -> Result<(), Broken> {
+    let Some(up) = &agency.up else { return Ok(()) };
+    for row in passerelle_agent::state::asks(up.store.view()).expect("the projection") {
+        let request = &row.request.request;
+        // One that rotted is damaged, and never taken for destroyed.
+        let is_gone = matches!(up.context.vault.key(request), Ok(None));
+        let lost = is_gone && !ghost.erasing.contains(request);
+        ensure(!lost, Promise::NothingAcknowledgedIsLost, || {
+            format!("{} lost the key of an answer", agency.id)
+        })?;
+    }
+    Ok(())
+}
+
 /// Promise 8: checkpoints that one witness cosigned, and checkpoints that a quorum cosigned, are each over
 /// prefixes of one log.
 ///

@@ -18,7 +18,8 @@ pub use exchange::{
     what_is_believed_is_in_the_log,
 };
 pub use history::{
-    naive_root, nothing_acknowledged_is_lost_by_agent, nothing_acknowledged_is_lost_by_broker,
+    naive_root, no_key_is_lost, nothing_acknowledged_is_lost_by_agent,
+    nothing_acknowledged_is_lost_by_broker,
 };
 pub use log::{decisions_can_be_replayed_whole, of_an_entry};
 pub use silence::no_record_looks_the_same;

@@ -1,0 +1,140 @@
+//! Whether a consent stands behind a permit, as the holder itself knows it. The broker's decision
+//! is not believed: it runs on a machine that others own.
+//!
+//! In scope: what is asked on consent must rest on one that this agency heard of in the log, in
+//! its recorder's signature, about this person, for this recipient, discloser, category and
+//! purpose, in time and not withdrawn. One that was recorded elsewhere needs a person here first
+//! (decision 0009). Out of scope: other bases, which the holder can't check in the same way; what
+//! is known of consents ([`crate::standing`]).
+//!
+//! The rules are those of the policy bundle (`consents.cedar`), and the conflict rule of the
+//! decision point: a withdrawal defeats every grant recorded before it. A permit of an honest
+//! broker passes always, since each consent names its disclosers, and whoever is named hears of it
+//! and of its withdrawal, both before the permit.
+
+use crate::{
+    holder::storage,
+    standing::{self, Standing},
+    state,
+    verify::CheckedPermit,
+};
+use passerelle_model::{
+    error::ErrorCode,
+    ids::ConsentId,
+    permit::Permit,
+    statement::{Item, Reliance},
+    store::Read,
+    time::Timestamp,
+    vocabulary::LegalBasis,
+};
+
+/// What stands behind a permit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ground {
+    /// Enough for an answer.
+    Stands,
+    /// Enough once a person here has looked.
+    StandsElsewhere,
+    /// Nothing is to be answered, and why.
+    Missing(ErrorCode),
+}
+
+/// What this agency knows to stand behind `checked` at `now`.
+///
+/// # Errors
+/// The store.
+pub(crate) fn behind(
+    view: &dyn Read,
+    checked: &CheckedPermit,
+    now: Timestamp,
+) -> Result<Ground, ErrorCode> {
+    let permit = checked.permit();
+    let named = match &checked.request().reliance {
+        Some(Reliance::Consent(id)) => Some(id),
+        Some(Reliance::Agreement(_)) | None => None,
+    };
+    if permit.basis != LegalBasis::Consent {
+        let is_gone = match named {
+            Some(id) => is_gone(view, id, permit, now)?,
+            None => false,
+        };
+        return Ok(match is_gone {
+            true => Ground::Missing(ErrorCode::PermitWithdrawn),
+            false => Ground::Stands,
+        });
+    }
+    // Without a person nobody can have consented.
+    let Some(person) = checked.subject() else {
+        return Ok(Ground::Missing(ErrorCode::UnknownConsent));
+    };
+    let Some(all) = standing::consents_of(view, &person).map_err(storage)? else {
+        tracing::error!(request = %permit.request, "more consents than can be looked at");
+        return Ok(Ground::Missing(ErrorCode::UnknownConsent));
+    };
+    let mut ground = Ground::Stands;
+    for item in &permit.items {
+        match behind_item(&all, named, permit, item, now) {
+            Ground::Stands => {}
+            Ground::StandsElsewhere => ground = Ground::StandsElsewhere,
+            missing @ Ground::Missing(_) => return Ok(missing),
+        }
+    }
+    Ok(ground)
+}
+
+fn behind_item(
+    all: &[Standing],
+    named: Option<&ConsentId>,
+    permit: &Permit,
+    item: &Item,
+    now: Timestamp,
+) -> Ground {
+    let (recipient, category) = (&permit.requester, item.category);
+    // A slow clock here must not lengthen a consent's life, and one that was given a moment ago
+    // elsewhere must not look as if it were of tomorrow.
+    let at = now.max(permit.issued_at);
+    let between = |s: &&Standing| s.consent.is_between(recipient, &permit.holder, category);
+    let withdrawn_at = all
+        .iter()
+        .filter(between)
+        .filter_map(|s| s.consent.withdrawn_since(recipient, category))
+        .max();
+    let covers = |s: &&Standing| {
+        named.is_none_or(|id| *id == s.consent.terms.consent)
+            && between(s)
+            && s.consent.terms.purposes.contains(&permit.purpose)
+            && s.consent.has_standing()
+    };
+    let stands = |s: &&Standing| {
+        s.consent.is_in_time(at)
+            && !s.consent.is_withdrawn_for(recipient, category)
+            && withdrawn_at.is_none_or(|index| index < s.consent.recorded)
+    };
+    let mut missing = ErrorCode::UnknownConsent;
+    let mut ground = None;
+    for candidate in all.iter().filter(covers) {
+        missing = ErrorCode::PermitWithdrawn;
+        if stands(&candidate) {
+            if candidate.recorded_here {
+                return Ground::Stands;
+            }
+            ground = Some(Ground::StandsElsewhere);
+        }
+    }
+    ground.unwrap_or(Ground::Missing(missing))
+}
+
+/// Whether the consent `id`, on which a request relies beside another basis, is known here to be
+/// withdrawn, for this requester and an item of the permit, or over.
+fn is_gone(
+    view: &dyn Read,
+    id: &ConsentId,
+    permit: &Permit,
+    now: Timestamp,
+) -> Result<bool, ErrorCode> {
+    let Some(consent) = state::consent(view, id).map_err(storage)? else {
+        return Ok(false);
+    };
+    let is_withdrawn = |item: &Item| consent.is_withdrawn_for(&permit.requester, item.category);
+    Ok(now >= consent.terms.expires_at || permit.items.iter().any(is_withdrawn))
+}

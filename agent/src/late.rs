@@ -1,0 +1,65 @@
+//! Notices that come after later ones.
+//!
+//! In scope: which notices were heard, what one that comes late may still do. Out of scope: checks
+//! ([`crate::verify`]).
+//!
+//! An honest broker sends each kind in the order of the log, from where the agent says that it
+//! stands. What comes again was sent twice and is passed over. What comes late and was never heard
+//! was kept back: it is proven by the log like any other, it is journaled, counted and shown. Of
+//! what it says only that which takes away has an effect: a withdrawal, the end of a request. A
+//! permit or an answer that comes after its time has none, for what it should have come before has
+//! been decided without it.
+
+use crate::{
+    event::Noticed,
+    state::put,
+    trust::Trust,
+    verify::{CheckedNotice, check_said},
+};
+use passerelle_model::{
+    entry::EntryBody,
+    error::ErrorCode,
+    statement::Body,
+    store::{Overlay, Read, StoreError},
+};
+
+fn key(membership: bool, index: u64) -> Vec<u8> {
+    let kind = if membership { b'm' } else { b'n' };
+    [&b"heard/"[..], &[kind], &index.to_be_bytes()].concat()
+}
+
+/// Notes that the notice of this kind at `index` is journaled.
+pub(crate) fn heard(
+    view: &mut Overlay<'_>,
+    membership: bool,
+    index: u64,
+) -> Result<(), StoreError> {
+    put(view, key(membership, index), &())
+}
+
+/// Whether it is.
+pub(crate) fn was_heard(view: &dyn Read, membership: bool, index: u64) -> Result<bool, StoreError> {
+    Ok(view.get(&key(membership, index))?.is_some())
+}
+
+/// What is journaled of a verified notice that came late.
+pub(crate) fn take_in(notice: &CheckedNotice, trust: &Trust) -> Noticed {
+    let index = notice.index();
+    tracing::warn!(
+        index,
+        what = notice.entry().body.code(),
+        "the broker kept a notice back and sent it after later ones"
+    );
+    let takes_away = match check_said(notice, trust) {
+        Ok(Some(said)) => matches!(said.statement().body, Body::Withdrawal(_)),
+        Ok(None) => matches!(
+            notice.entry().body,
+            EntryBody::Stopped { .. } | EntryBody::Expired { .. } | EntryBody::Recalled { .. }
+        ),
+        Err(_) => false,
+    };
+    match takes_away {
+        true => notice.noticed().clone(),
+        false => notice.with_problem(ErrorCode::WrongState),
+    }
+}
