@@ -34,7 +34,7 @@ seeded-bugs: setup ## Each promise is broken on purpose, and the simulation find
 	$(CARGO) test --locked -p passerelle-simulation --features seeded-bugs --test seeded_bugs
 
 soak: setup ## The simulation at length: make soak SEEDS=10000.
-	$(CARGO) run --locked -p passerelle-simulation --bin soak -- --seeds $(SEEDS)
+	$(CARGO) run --release --locked -p passerelle-simulation --bin soak -- --seeds $(SEEDS)
 
 fuzz: setup ## Every parser, FUZZ_SECONDS each.
 	deploy/fuzz.sh $(FUZZ_SECONDS)

@@ -31,6 +31,7 @@ pub(super) fn agent_status(status: &AgentStatus) -> String {
             status.people, status.without_handle
         )
     };
+    let heard_at = status.heard_at.map(|at| at.to_rfc3339());
     fields(&[
         ("agency", format!("{} ({})", status.agency, status.sector)),
         ("federation", status.federation.clone()),
@@ -41,9 +42,7 @@ pub(super) fn agent_status(status: &AgentStatus) -> String {
         ("tree witnessed", format!("{} entries", status.witness_size)),
         (
             "newest notice",
-            status
-                .heard_at
-                .map_or_else(|| "none yet".to_owned(), |at| at.to_rfc3339()),
+            heard_at.unwrap_or_else(|| "none yet".to_owned()),
         ),
         ("late notices", late_notices(status)),
         ("statements to send", status.outbox.to_string()),
