@@ -52,8 +52,7 @@ async fn is_declined_by_the_clinic(offices: &Offices, request: &str) -> Result<S
     let log = std::fs::read_to_string(federation.dir().join("agent-clinic.log"))?;
     let line = log
         .lines()
-        .filter(|l| l.contains("no standing consent") && l.contains(request))
-        .next_back();
+        .rfind(|l| l.contains("no standing consent") && l.contains(request));
     Ok(line.context("the clinic says nothing")?.to_owned())
 }
 

@@ -11,7 +11,7 @@ use passerelle_broker::{
     notices::Notices,
     rate::Allowances,
     sequencer,
-    services::{Broker, ExchangeService, LogReadService, Sessions},
+    services::{Broker, ExchangeService, LogReadService, Readers, Sessions},
     tls::{RevokedSerials, ServerCertificate, server_config},
     witnesses::Witnesses,
 };
@@ -193,7 +193,7 @@ impl Corrupt {
             oprf: home.oprf,
             connections: Connections::new(revoked.clone()),
             sessions: Sessions::default(),
-            readers: Arc::new(tokio::sync::Semaphore::new(4)),
+            readers: Readers::default(),
             shutdown: Default::default(),
             sequencer,
             federation,

@@ -20,9 +20,6 @@ const PAGE: u64 = 256;
 /// How long a reader may leave a row.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Reads of entries under way at once.
-pub const MAX_READERS: usize = 64;
-
 /// See the module.
 pub struct LogReadService(pub Shared);
 
@@ -54,8 +51,7 @@ impl v1::log_read_server::LogRead for LogReadService {
             .size;
         let until = if until == 0 { size } else { until.min(size) };
         let busy = || convert::status(ErrorCode::RateLimited);
-        let place = self.0.readers.clone().try_acquire_owned();
-        let place = place.map_err(|_| busy())?;
+        let place = self.0.readers.enter(&reader.agency).ok_or_else(busy)?;
         let view = self.0.sequencer.view().clone();
         let (rows, stream) = mpsc::channel(QUEUE);
         tokio::spawn(async move {

@@ -4,12 +4,14 @@ mod admin;
 mod enrolment;
 mod exchange;
 mod log_read;
+mod readers;
 
 pub use admin::AdminService;
 pub(crate) use admin::{describe, index_of, new_invitation};
 pub use enrolment::EnrolmentService;
 pub use exchange::ExchangeService;
-pub use log_read::{LogReadService, MAX_READERS};
+pub use log_read::LogReadService;
+pub use readers::Readers;
 
 use crate::{
     acceptor::{Connections, Peer},
@@ -60,7 +62,7 @@ pub struct Broker {
     /// Live sessions, by agency.
     pub sessions: Sessions,
     /// Places for reads of the log.
-    pub readers: Arc<tokio::sync::Semaphore>,
+    pub readers: Readers,
     /// Ends everything.
     pub shutdown: CancellationToken,
 }
