@@ -59,8 +59,7 @@ pub async fn on_notice(
 }
 
 /// What a notice comes to: the events of one transaction, none if it was journaled before. One that
-/// comes after later ones, and was not journaled, is proof that the broker kept it back: see
-/// [`crate::late`].
+/// comes after later ones, and was not journaled, is proof that the broker kept it back.
 ///
 /// # Errors
 /// As [`on_notice`].
