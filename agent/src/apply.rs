@@ -13,6 +13,7 @@ use passerelle_model::{
     bytes::{Digest, Handle},
     error::ErrorCode,
     ids::{AgencyId, RequestId},
+    records::Withdrawn,
     request::Status,
     statement::{Body, Request},
     store::{Overlay, Read, StoreError},
@@ -348,15 +349,27 @@ fn settle(
                 Some(ErrorCode::Stale) if row.status.is_open() => {
                     row.postponed = row.renewing.take();
                 }
+                // There is nothing to ask for.
+                Some(
+                    ErrorCode::UnknownRequest | ErrorCode::NotAParty | ErrorCode::PermitMismatch,
+                ) if row.postponed == row.renewing => (row.renewing, row.postponed) = (None, None),
                 // Too early: the permit in question is to be asked about again.
                 Some(_) if row.postponed == row.renewing => row.renewing = None,
                 // Else another entry is on its way: a newer offer, or the end.
                 _ => {}
             }
         }),
+        // The person has withdrawn, whatever the log takes of it: it counts here against all that
+        // was given until now.
         Body::Withdrawal(withdrawal) if code.is_some() => {
-            standing::arrived(view, &withdrawal.consent, &digest)
+            let index = state::meta(view)?.next_notice;
+            let withdrawn = Withdrawn {
+                scope: withdrawal.scope,
+                index,
+            };
+            standing::withdrawn(view, &withdrawal.consent, withdrawn, &digest)
         }
+        Body::Consent(terms) if code.is_some() => standing::unsaid(view, &terms.consent),
         Body::Receipt(_)
         | Body::Consent(_)
         | Body::Withdrawal(_)

@@ -66,7 +66,7 @@ pub(crate) fn noticed(
             certificate,
             ..
         } => enrolled(view, notice.index, agency, keys, certificate),
-        EntryBody::Revoked { agency } => revoked(view, agency),
+        EntryBody::Revoked { agency } => revoked(view, notice.index, agency),
         EntryBody::Said { agency, envelope } => {
             let statement = envelope
                 .unverified_statement()
@@ -177,10 +177,14 @@ fn enrolled(
     state::put(view, key::of(key::MEMBER, agency.as_str().as_bytes()), &row)
 }
 
-fn revoked(view: &mut Overlay<'_>, agency: &AgencyId) -> Result<(), StoreError> {
+fn revoked(view: &mut Overlay<'_>, index: u64, agency: &AgencyId) -> Result<(), StoreError> {
     let Some(mut row) = state::member(view, agency)? else {
         return Ok(());
     };
+    // A notice that comes late is about a membership that has ended: it joined again since.
+    if row.since > index {
+        return Ok(());
+    }
     row.active = false;
     state::put(view, key::of(key::MEMBER, agency.as_str().as_bytes()), &row)
 }

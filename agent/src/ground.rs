@@ -15,7 +15,6 @@
 use crate::{
     holder::storage,
     standing::{self, Standing},
-    state,
     verify::CheckedPermit,
 };
 use passerelle_model::{
@@ -132,7 +131,8 @@ fn is_gone(
     permit: &Permit,
     now: Timestamp,
 ) -> Result<bool, ErrorCode> {
-    let Some(consent) = state::consent(view, id).map_err(storage)? else {
+    let id = id.as_str().as_bytes();
+    let Some(consent) = standing::consent(view, id).map_err(storage)? else {
         return Ok(false);
     };
     let is_withdrawn = |item: &Item| consent.is_withdrawn_for(&permit.requester, item.category);

@@ -6,7 +6,8 @@
 //! An honest broker sends each kind in the order of the log, from where the agent says that it
 //! stands. What comes again was sent twice and is passed over. What comes late and was never heard
 //! was kept back: it is proven by the log like any other, it is journaled, counted and shown. Of
-//! what it says only that which takes away has an effect: a withdrawal, the end of a request. A
+//! what it says only that which takes away has an effect: a withdrawal, the end of a request or of a
+//! membership. A
 //! permit or an answer that comes after its time has none, for what it should have come before has
 //! been decided without it.
 
@@ -54,7 +55,10 @@ pub(crate) fn take_in(notice: &CheckedNotice, trust: &Trust) -> Noticed {
         Ok(Some(said)) => matches!(said.statement().body, Body::Withdrawal(_)),
         Ok(None) => matches!(
             notice.entry().body,
-            EntryBody::Stopped { .. } | EntryBody::Expired { .. } | EntryBody::Recalled { .. }
+            EntryBody::Stopped { .. }
+                | EntryBody::Expired { .. }
+                | EntryBody::Recalled { .. }
+                | EntryBody::Revoked { .. }
         ),
         Err(_) => false,
     };

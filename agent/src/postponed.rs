@@ -48,6 +48,28 @@ pub fn waiting(view: &dyn Read, limit: usize) -> Result<Vec<(RequestId, Digest)>
     Ok(found)
 }
 
+/// Of the requests that wait those for which none was asked for yet, at most [`AT_ONCE`].
+fn unasked(view: &dyn Read) -> Result<Vec<(RequestId, Digest)>, StoreError> {
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let page = view.scan(POSTPONED.as_bytes(), after.as_deref(), AT_ONCE)?;
+        let Some((last, _)) = page.last() else {
+            return Ok(found);
+        };
+        after = Some(last.clone());
+        for (key, _) in page {
+            let id = key.get(POSTPONED.len()..).unwrap_or_default();
+            let row: Option<HoldRow> = state::load(view, &key::of(key::HOLD, id))?;
+            let row = row.filter(|row| row.renewing.is_none() || row.renewing != row.postponed);
+            found.extend(row.and_then(|row| Some((row.request, row.postponed?))));
+            if found.len() >= AT_ONCE {
+                return Ok(found);
+            }
+        }
+    }
+}
+
 /// Asks for another permit wherever one is missing and was not asked for. Nothing while the clock
 /// here is still behind the log: the next permit could not be used either.
 ///
@@ -64,11 +86,7 @@ pub fn ask_again(
         return Ok(Vec::new());
     }
     let mut events = Vec::new();
-    for (request, permit) in waiting(view, AT_ONCE).map_err(storage)? {
-        let row = state::hold(view, &request).map_err(storage)?;
-        if row.is_none_or(|row| row.renewing == Some(permit)) {
-            continue;
-        }
+    for (request, permit) in unasked(view).map_err(storage)? {
         tracing::info!(%request, "another permit is asked for");
         let body = Body::Renewal(Renewal { request, permit });
         events.push(Event::Stated(Box::new(context.say(now, body)?.done())));

@@ -69,22 +69,30 @@ pub(crate) fn consents_of(
     for (key, _) in rows {
         let id = key.get(prefix.len()..).unwrap_or_default();
         let recorded_here = load(view, &key)?.unwrap_or(false);
-        let Some(mut consent) = load::<Consent>(view, &key::of(key::CONSENT, id))? else {
+        let Some(consent) = consent(view, id)? else {
             continue;
         };
-        let leaving: Option<Vec<OnItsWay>> = load(view, &key::of(ON_ITS_WAY, id))?;
-        let leaving = leaving.unwrap_or_default().into_iter();
-        // Its place is not known yet: it comes after everything that is.
-        consent.withdrawn.extend(leaving.map(|w| Withdrawn {
-            scope: w.scope,
-            index: u64::MAX,
-        }));
         found.push(Standing {
             consent,
             recorded_here,
         });
     }
     Ok(Some(found))
+}
+
+/// The consent, with its withdrawals, those under way among them.
+pub(crate) fn consent(view: &dyn Read, id: &[u8]) -> Result<Option<Consent>, StoreError> {
+    let Some(mut consent) = load::<Consent>(view, &key::of(key::CONSENT, id))? else {
+        return Ok(None);
+    };
+    let leaving: Option<Vec<OnItsWay>> = load(view, &key::of(ON_ITS_WAY, id))?;
+    let leaving = leaving.unwrap_or_default().into_iter();
+    // Its place is not known yet: it comes after everything that is.
+    consent.withdrawn.extend(leaving.map(|w| Withdrawn {
+        scope: w.scope,
+        index: u64::MAX,
+    }));
+    Ok(Some(consent))
 }
 
 /// Notes a consent that is said here.
@@ -94,6 +102,13 @@ pub(crate) fn said(
     statement: &Digest,
 ) -> Result<(), StoreError> {
     put(view, of(SAID_HERE, consent), statement)
+}
+
+/// A consent that was said here was refused: if it is entered all the same, it is not one that this
+/// agency recorded.
+pub(crate) fn unsaid(view: &mut Overlay<'_>, consent: &ConsentId) -> Result<(), StoreError> {
+    view.write(of(SAID_HERE, consent), None);
+    Ok(())
 }
 
 /// Files a consent that came from the log, by `statement`, under its person.
@@ -129,7 +144,7 @@ pub(crate) fn withdrawing(
 }
 
 /// A withdrawal that was said here came back from the log, or was refused.
-pub(crate) fn arrived(
+fn arrived(
     view: &mut Overlay<'_>,
     consent: &ConsentId,
     statement: &Digest,
@@ -146,7 +161,7 @@ pub(crate) fn arrived(
     put(view, key, &leaving)
 }
 
-/// Carries out a withdrawal that came from the log, by `statement`.
+/// Carries out a withdrawal by `statement`, that came from the log or that the log refused.
 pub(crate) fn withdrawn(
     view: &mut Overlay<'_>,
     consent: &ConsentId,

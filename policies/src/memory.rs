@@ -20,9 +20,12 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-/// Most answers that are remembered, at about 1 KiB each. When it is full all are forgotten: what
+/// Most answers that are remembered, at about 2 KiB each. When it is full all are forgotten: what
 /// is common comes back at once.
 const MAX_ANSWERS: usize = 8_192;
+/// Most entries of lists in a question that is remembered. Common papers name a few parties; long
+/// lists would make memory of it.
+const MAX_LISTED: usize = 32;
 
 /// The attributes that are times.
 const TIMES: [&str; 5] = ["at", "given_at", "expires_at", "starts_at", "ends_at"];
@@ -37,6 +40,20 @@ pub(crate) struct Question {
     pub(crate) consent: Option<Arc<ConsentShape>>,
     pub(crate) agreement: Option<Arc<AgreementShape>>,
     pub(crate) order: Order,
+}
+
+impl Question {
+    fn listed(&self) -> usize {
+        let consent = self.consent.as_ref().map_or(0, |consent| {
+            let agencies = consent.recipients.len() + consent.disclosers.len();
+            agencies + consent.categories.len() + consent.purposes.len()
+        });
+        let agreement = self.agreement.as_ref().map_or(0, |agreement| {
+            agreement.parties.len() + agreement.purposes.len() + agreement.bases.len()
+        });
+        let plan = self.matter.case.as_ref().map_or(0, |case| case.plan.len());
+        consent + agreement + plan
+    }
 }
 
 /// See the module.
@@ -76,7 +93,7 @@ impl Memory {
 
     /// Remembers an answer.
     pub(crate) fn note(&self, question: Question, answer: &Answer) {
-        if !self.by_order {
+        if !self.by_order || question.listed() > MAX_LISTED {
             return;
         }
         let mut answers = self.answers();

@@ -308,7 +308,7 @@ fn a_withdrawal_said_here_counts_though_the_broker_keeps_it_from_the_log() {
 }
 
 #[test]
-fn a_withdrawal_that_the_broker_refused_is_none() {
+fn a_withdrawal_that_the_broker_refused_counts_here_until_the_person_consents_again() {
     let mut world = bare();
     let consent = world.records("clinic", KNOWN, |_| ());
     let scope = WithdrawalScope::All;
@@ -316,7 +316,9 @@ fn a_withdrawal_that_the_broker_refused_is_none() {
     let stated = world.clinic.context.say(NOW, body).unwrap().done();
     world.clinic.happens(vec![Event::Stated(Box::new(stated))]);
     world.clinic.is_refused(ErrorCode::Stale, NOW);
-    assert_eq!(world.permits(|_| ()).0, RELEASED);
+    world.refuses(GONE, "a person withdrew");
+    world.records("clinic", KNOWN, |_| ());
+    assert_eq!(world.permits(|_| ()).0, RELEASED, "given anew");
 }
 
 #[test]

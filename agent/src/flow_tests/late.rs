@@ -70,3 +70,19 @@ fn a_late_withdrawal_and_a_late_stop_take_effect() {
     world.offered(&stated, &permit);
     assert_eq!(world.clinic.holds(&permit.request).status, Status::Declined);
 }
+
+#[test]
+fn a_revocation_that_comes_late_shuts_the_member_out() {
+    let mut world = world(fact());
+    let agency = agency("police");
+    let revoked = EntryBody::Revoked { agency };
+    let revoked = world.federation.notice(NOW, revoked, &NAMES);
+    let other = EntryBody::Revoked {
+        agency: self::agency("social"),
+    };
+    world.clinic_hears(other);
+    assert_eq!(world.clinic.hears(NOW, revoked).unwrap(), ["noticed"]);
+    assert_eq!(world.clinic.meta().late, 1);
+    let police = state::member(world.clinic.core.view(), &self::agency("police"));
+    assert!(!police.unwrap().unwrap().active);
+}

@@ -128,12 +128,8 @@ impl EnrolmentService {
             broker.sessions.close(&former.agency);
         }
         tracing::info!(%agency, index, "enrolled");
-        Ok(Enrolled {
-            agency,
-            sector,
-            certificate_pem: certificate.pem,
-            index,
-        })
+        // Issued from the entry, as for whoever asks again: one serial is one certificate.
+        self.again(shown)
     }
 
     /// The membership that this invitation and these keys have made already, if it is the present
@@ -165,7 +161,6 @@ impl EnrolmentService {
         if certificate.serial_hex != member.certificate {
             return Err(invalid());
         }
-        tracing::info!(%agency, index = member.joined, "enrolled before; told again");
         Ok(Enrolled {
             sector: member.sector(),
             agency: member.agency,

@@ -4,8 +4,9 @@
 use crate::{
     broker::federation,
     disk::{SimDisk, Snapshot},
+    doubt::{Again, InDoubt},
     net::{ConnectionId, Frame},
-    ops::{Lie, Machine},
+    ops::Machine,
     promises,
     rng::Rng,
     world::{Happening, Step, World},
@@ -64,6 +65,10 @@ pub struct Agency {
     pub certificate: String,
     /// Digests of the records that its journal acknowledged.
     pub acknowledged: Vec<Digest>,
+    /// What was written when its storage failed.
+    pub in_doubt: Option<InDoubt>,
+    /// When it asks for permits again.
+    pub again: Again,
     /// An old copy of its disk.
     pub copy: Option<Copy>,
     /// Whether it lost what came after an old copy.
@@ -121,6 +126,8 @@ impl Agency {
             joins_at_once: false,
             certificate: String::new(),
             acknowledged: Vec::new(),
+            in_doubt: None,
+            again: Again::default(),
             copy: None,
             was_restored: false,
             signs_soon: false,
@@ -187,6 +194,10 @@ impl World {
             Ok((events, value))
         });
         if up.store.has_failed() {
+            agency.in_doubt = Some(InDoubt {
+                events: happened,
+                heard: None,
+            });
             let id = agency.id.clone();
             self.tell(format!("the storage of {id} fails: its agent ends"));
             self.stop_agent(ix, false);
@@ -367,7 +378,7 @@ impl World {
         let lie = self.lies.remove(&ix);
         if let Some(lie) = lie {
             let own = witness_name(&federation(), &self.agencies[ix].id);
-            tell_lie(lie, &mut notice, &own, &self.agencies[ix].last_proof);
+            lie.tell(&mut notice, &own, &self.agencies[ix].last_proof);
         }
         self.agencies[ix].last_proof.clone_from(&honest.proof);
         promises::no_record_looks_the_same(self, ix, &notice, now)?;
@@ -392,7 +403,12 @@ impl World {
                 self.tell(format!("{id} refuses a notice: {code}{lied}"));
                 Ok(false)
             }
-            None => Ok(false),
+            None => {
+                if let Some(doubt) = &mut self.agencies[ix].in_doubt {
+                    doubt.heard = fresh.then_some(heard);
+                }
+                Ok(false)
+            }
         }
     }
 
@@ -446,6 +462,7 @@ impl World {
             self.agent_runs(ix, |_, _| Ok((vec![event], ())))?;
         }
         self.ask_for_handles(ix)?;
+        self.arrange_again(ix);
         let next = out.wake.into_iter().chain(due).min();
         let Some(next) = next.map(|at| u64::try_from(at.as_millis()).expect("soon")) else {
             return Ok(());
@@ -460,28 +477,6 @@ impl World {
             self.arrange_at(next, Happening::Wake(ix, start));
         }
         Ok(())
-    }
-}
-
-fn tell_lie(lie: Lie, notice: &mut v1::Notice, own: &str, other_proof: &str) {
-    match lie {
-        Lie::FewWitnesses => {
-            let log = "\u{2014} passerelle/nord ";
-            let own = format!("\u{2014} {own} ");
-            let keep = |line: &&str| {
-                !line.starts_with('\u{2014}') || line.starts_with(log) || line.starts_with(&own)
-            };
-            let lines: Vec<_> = notice.proof.split_inclusive('\n').filter(keep).collect();
-            notice.proof = lines.concat();
-        }
-        Lie::OtherEntry => {
-            let digit = notice.entry.iter().rposition(u8::is_ascii_digit);
-            if let Some(at) = digit {
-                let byte = &mut notice.entry[at];
-                *byte = if *byte == b'9' { b'0' } else { *byte + 1 };
-            }
-        }
-        Lie::OtherProof => notice.proof = other_proof.to_owned(),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod act;
 pub mod agency;
 pub mod broker;
 pub mod disk;
+pub mod doubt;
 pub mod end;
 pub mod ghost;
 mod handles;

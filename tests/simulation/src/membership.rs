@@ -151,6 +151,7 @@ impl World {
         };
         let there = digests(store.reader().as_ref(), 0);
         promises::nothing_acknowledged_is_lost_by_agent(agency, &there)?;
+        let (had, has) = (agency.acknowledged.len(), there.len());
         agency.acknowledged = there;
         agency.up = Some(Running {
             context,
@@ -159,6 +160,7 @@ impl World {
         });
         let id = agency.id.clone();
         self.tell(format!("the agent of {id} starts"));
+        self.resolve_doubt(ix, had, has)?;
         promises::no_key_is_lost(&self.ghost, &self.agencies[ix])?;
         let up = self.agencies[ix].up.as_ref().expect("it runs");
         let unfinished = requester::unfinished_erasures(&up.context, up.store.view());

@@ -181,6 +181,7 @@ impl World {
         agency.disk.restore(&copy.disk);
         // What came after the copy was given up by whoever restored it.
         agency.acknowledged.truncate(copy.acknowledged);
+        agency.in_doubt = None;
         // Among it erasures: their keys are in the copy, as are the answers.
         self.ghost
             .erased

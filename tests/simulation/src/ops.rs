@@ -4,6 +4,7 @@
 //! what there is when it comes to it. So a story from which operations were removed still runs.
 
 use crate::rng::Rng;
+use passerelle_proto::v1;
 use std::fmt;
 
 /// How a machine goes down.
@@ -35,6 +36,31 @@ pub enum Lie {
     OtherEntry,
     /// Sends the proof of another notice.
     OtherProof,
+}
+
+impl Lie {
+    /// Makes a lie of `notice` for the witness `own`.
+    pub(crate) fn tell(self, notice: &mut v1::Notice, own: &str, other_proof: &str) {
+        match self {
+            Self::FewWitnesses => {
+                let log = "\u{2014} passerelle/nord ";
+                let own = format!("\u{2014} {own} ");
+                let keep = |line: &&str| {
+                    !line.starts_with('\u{2014}') || line.starts_with(log) || line.starts_with(&own)
+                };
+                let lines: Vec<_> = notice.proof.split_inclusive('\n').filter(keep).collect();
+                notice.proof = lines.concat();
+            }
+            Self::OtherEntry => {
+                let digit = notice.entry.iter().rposition(u8::is_ascii_digit);
+                if let Some(at) = digit {
+                    let byte = &mut notice.entry[at];
+                    *byte = if *byte == b'9' { b'0' } else { *byte + 1 };
+                }
+            }
+            Self::OtherProof => notice.proof = other_proof.to_owned(),
+        }
+    }
 }
 
 /// What is asked.

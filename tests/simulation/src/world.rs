@@ -51,6 +51,8 @@ pub enum Happening {
     Connect(usize, u64),
     /// An agent looks again.
     Wake(usize, u64),
+    /// An agent asks for permits again.
+    AskAgain(usize, u64),
     /// The broker takes its queue.
     Commit(u64),
     /// The broker's timer.
@@ -271,10 +273,14 @@ impl World {
                 self.agencies[ix].wake_at = None;
                 self.pump_agent(ix)
             }
+            Happening::AskAgain(ix, start) if self.agencies[ix].starts == start => {
+                self.ask_again(ix)
+            }
             Happening::Commit(start) if self.broker.starts == start => self.broker_commits(),
             Happening::Tick(start) if self.broker.starts == start => self.broker_ticks(),
             Happening::Connect(..)
             | Happening::Wake(..)
+            | Happening::AskAgain(..)
             | Happening::Commit(_)
             | Happening::Tick(_) => Ok(()),
             Happening::Start(machine) => self.start(machine),

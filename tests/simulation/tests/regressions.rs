@@ -14,6 +14,19 @@ const FOUND: &[(u64, &str)] = &[
         "statements that waited while the keys were renewed were signed by the old key and refused \
          for good: an answer was lost, and a withdrawal would have been",
     ),
+    (
+        976,
+        "an approval whose sync failed was there at the next start: the observer took it for lost",
+    ),
+    (
+        1_570,
+        "a permit from a fast clock was refused, and nobody asked for another while the stream held",
+    ),
+    (
+        1_614,
+        "an offer whose write was cut short was there at the next start: the observer took it for \
+     lost",
+    ),
 ];
 
 #[test]
