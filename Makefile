@@ -10,9 +10,8 @@ PACKAGES := build-essential pkg-config libssl-dev
 # What the tests need besides: Python (a client in another language), false clocks, network
 # namespaces and file systems of their own.
 TEST_PACKAGES := python3 python3-venv faketime nftables iproute2 e2fsprogs util-linux mount
-# Seconds for each fuzz target; what continuous integration gives them.
+# Seconds for each fuzz target, two targets at a time.
 FUZZ_SECONDS ?= 60
-CI_FUZZ_SECONDS ?= 20
 SEEDS ?= 10000
 
 .PHONY: help demo test ci setup setup-tests build fmt clippy deny docs layering demo-once
@@ -28,7 +27,7 @@ test: setup setup-tests build ## Every test.
 	$(CARGO) test --workspace --locked
 
 ci: fmt clippy deny docs layering test seeded-bugs demo-once ## What continuous integration runs.
-	deploy/fuzz.sh $(CI_FUZZ_SECONDS)
+	deploy/fuzz.sh $(FUZZ_SECONDS)
 
 seeded-bugs: setup ## Each promise is broken on purpose, and the simulation finds it.
 	$(CARGO) test --locked -p passerelle-simulation --features seeded-bugs --test seeded_bugs
