@@ -116,9 +116,8 @@ fn covers(consent: &Consent, matter: &Matter) -> bool {
 }
 
 fn covers_parties(consent: &Consent, matter: &Matter) -> bool {
-    consent.terms.recipients.contains(&matter.requester.agency)
-        && consent.terms.disclosers.contains(&matter.holder.agency)
-        && consent.terms.categories.contains(&matter.item.category)
+    let (recipient, discloser) = (&matter.requester.agency, &matter.holder.agency);
+    consent.is_between(recipient, discloser, matter.item.category)
 }
 
 /// The conflict rule (see above), over all consents of the person. Its own withdrawal defeats a

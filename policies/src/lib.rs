@@ -13,7 +13,7 @@ mod candidates;
 pub mod cases;
 mod cedar;
 mod entities;
-mod hearing;
+mod evaluation;
 mod library;
 pub mod local;
 mod local_cases;

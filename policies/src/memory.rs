@@ -10,7 +10,7 @@
 //! arithmetic or a date in the text of a policy, is not remembered: slower, never wrong.
 
 use crate::{
-    hearing::Answer,
+    evaluation::Answer,
     shape::{AgreementShape, ConsentShape, MatterShape, Order},
 };
 use cedar_policy::PolicySet;

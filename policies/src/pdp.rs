@@ -17,7 +17,7 @@ use crate::{
     candidates::{Candidates, agreements, candidate_sets, consents, on_agreement},
     cedar::LoadError,
     entities::SliceError,
-    hearing::{Answer, Bench},
+    evaluation::{Answer, Evaluator},
     library::{
         AGREEMENT_ABSENT, CONSENT_ABSENT, Library, NO_RULE_PERMITS, POLICY_ERROR, RestsOn,
         embedded_files,
@@ -43,7 +43,7 @@ impl From<SliceError> for EvaluationError {
 
 /// The decision point: a library, loaded once.
 pub struct CedarPdp {
-    bench: Bench,
+    evaluator: Evaluator,
 }
 
 impl PolicyDecisionPoint for CedarPdp {
@@ -72,7 +72,7 @@ impl CedarPdp {
     /// The bundle does not pass the checks of [`Library::load`].
     pub fn load_dir(files: &BTreeMap<String, String>) -> Result<Self, LoadError> {
         Ok(Self {
-            bench: Bench::new(Library::load(files)?),
+            evaluator: Evaluator::new(Library::load(files)?),
         })
     }
 
@@ -80,13 +80,13 @@ impl CedarPdp {
     #[cfg(test)]
     pub(crate) fn load_forgetful() -> Result<Self, LoadError> {
         Ok(Self {
-            bench: Bench::forgetful(Library::load(&embedded_files())?),
+            evaluator: Evaluator::forgetful(Library::load(&embedded_files())?),
         })
     }
 
     /// The library it decides by.
     pub const fn library(&self) -> &Library {
-        self.bench.library()
+        self.evaluator.library()
     }
 
     /// The ruling, or what went wrong, which [`PolicyDecisionPoint::rule`] makes a denial.
@@ -95,23 +95,23 @@ impl CedarPdp {
     /// The matter does not fit the schema, or a policy failed on it.
     pub fn try_rule(&self, matter: &Matter) -> Result<Ruling, EvaluationError> {
         let (consents, agreements) = (consents(matter)?, agreements(matter)?);
-        let hearing = self.bench.hear(matter)?;
+        let evaluation = self.evaluator.begin(matter)?;
         let mut denials = Vec::new();
         let mut tried = Vec::new();
         // A permit by any set comes before a review by any other, so permits are looked for first.
         for set in candidate_sets(&consents, &agreements) {
             let alone = set.consent.is_none() && set.agreement.is_none();
             if alone && matter.emergency.is_some() {
-                let against = match hearing.ask("override", set)? {
+                let against = match evaluation.ask("override", set)? {
                     Answer::Allowed(rules) => return self.allow(Effect::Permit, &rules, set),
                     Answer::Denied(rules) => rules,
                 };
-                match hearing.ask("override_with_review", set)? {
+                match evaluation.ask("override_with_review", set)? {
                     Answer::Allowed(rules) => return self.review(&rules, &against, set),
                     Answer::Denied(rules) => denials.push(rules),
                 }
             }
-            let against = match hearing.ask("release", set)? {
+            let against = match evaluation.ask("release", set)? {
                 Answer::Allowed(rules) if self.may_carry(matter, &rules, set) => {
                     return self.allow(Effect::Permit, &rules, set);
                 }
@@ -122,7 +122,7 @@ impl CedarPdp {
             tried.push((set, against));
         }
         for (set, against) in tried {
-            match hearing.ask("release_with_review", set)? {
+            match evaluation.ask("release_with_review", set)? {
                 Answer::Allowed(rules) if self.may_carry(matter, &rules, set) => {
                     return self.review(&rules, &against, set);
                 }

@@ -24,13 +24,13 @@ pub(crate) enum Answer {
 }
 
 /// Cedar over one library, with what it said before.
-pub(crate) struct Bench {
+pub(crate) struct Evaluator {
     library: Library,
     authorizer: Authorizer,
     memory: Memory,
 }
 
-impl Bench {
+impl Evaluator {
     pub(crate) fn new(library: Library) -> Self {
         Self {
             memory: Memory::of(&library.policies),
@@ -51,9 +51,9 @@ impl Bench {
         &self.library
     }
 
-    pub(crate) fn hear(&self, matter: &Matter) -> Result<Hearing<'_>, EvaluationError> {
-        Ok(Hearing {
-            bench: self,
+    pub(crate) fn begin(&self, matter: &Matter) -> Result<Evaluation<'_>, EvaluationError> {
+        Ok(Evaluation {
+            evaluator: self,
             matter: Arc::new(MatterShape::of(matter)),
             at: millis(matter.at)?,
             base: OnceCell::new(),
@@ -62,15 +62,15 @@ impl Bench {
 }
 
 /// One matter before Cedar.
-pub(crate) struct Hearing<'a> {
-    bench: &'a Bench,
+pub(crate) struct Evaluation<'a> {
+    evaluator: &'a Evaluator,
     matter: Arc<MatterShape>,
     at: i64,
     /// Built when something is asked that is not remembered.
     base: OnceCell<Base>,
 }
 
-impl Hearing<'_> {
+impl Evaluation<'_> {
     /// What Cedar says of this action with these candidates, now or when it was asked the same.
     pub(crate) fn ask(
         &self,
@@ -89,16 +89,16 @@ impl Hearing<'_> {
             agreement: set.agreement.map(|a| Arc::clone(&a.shape)),
             order: times.order(),
         };
-        if let Some(answer) = self.bench.memory.recall(&question) {
+        if let Some(answer) = self.evaluator.memory.recall(&question) {
             return Ok(answer);
         }
         let answer = self.evaluate(action, &self.slice(set)?)?;
-        self.bench.memory.note(question, &answer);
+        self.evaluator.memory.note(question, &answer);
         Ok(answer)
     }
 
     fn slice(&self, set: Candidates<'_>) -> Result<Slice, SliceError> {
-        let library = &self.bench.library;
+        let library = &self.evaluator.library;
         let slicer = Slicer {
             names: &library.names,
             reference: &library.reference,
@@ -122,7 +122,7 @@ impl Hearing<'_> {
 
     /// Asks Cedar. Allowed means that it said so and that nothing at all went wrong.
     fn evaluate(&self, action: &str, slice: &Slice) -> Result<Answer, EvaluationError> {
-        let library = &self.bench.library;
+        let library = &self.evaluator.library;
         let request = Request::new(
             slice.principal.clone(),
             uid(&library.names.action, action),
@@ -131,7 +131,7 @@ impl Hearing<'_> {
             Some(&library.schema),
         )
         .map_err(|e| EvaluationError(e.to_string()))?;
-        let authorizer = &self.bench.authorizer;
+        let authorizer = &self.evaluator.authorizer;
         let response = authorizer.is_authorized(&request, &library.policies, &slice.entities);
         let diagnostics = response.diagnostics();
         if let Some(error) = diagnostics.errors().next() {
