@@ -2,18 +2,16 @@
 //! that could differ at a replay.
 
 use crate::{
-    apply_notice,
+    apply_notice, erasure,
     event::{Event, Stated, Transaction, Verdict},
     facts::{csv_import::ImportedPerson, fact::Fact},
-    postponed, standing,
-    state::{self, AskRow, GivenRow, LabelRow, Meta, PersonRow, SentRow, VerdictRow, Weight, key},
+    postponed, settlement, standing,
+    state::{self, AskRow, GivenRow, LabelRow, Meta, PersonRow, VerdictRow, Weight, key},
     vault,
 };
 use passerelle_model::{
     bytes::{Digest, Handle},
-    error::ErrorCode,
     ids::{AgencyId, RequestId},
-    records::Withdrawn,
     request::Status,
     statement::{Body, Request},
     store::{Overlay, Read, StoreError},
@@ -44,7 +42,8 @@ fn apply_event(
 ) -> Result<(), StoreError> {
     match event {
         Event::Stated(stated) => state_one(view, at, stated),
-        Event::Settled { seq, code, index } => settle(view, *seq, *code, *index),
+        Event::Settled { seq, code, index } => settlement::settle(view, *seq, *code, *index),
+        Event::HeldBack { seq } => settlement::held_back(view, *seq),
         Event::Witnessed(witness) => edit_meta(view, |meta| meta.witness = *witness),
         Event::Noticed(notice) => apply_notice::noticed(view, me, notice),
         Event::PermitRefused { .. }
@@ -54,6 +53,7 @@ fn apply_event(
         Event::AnswerOpened { .. }
         | Event::AnswerRefused { .. }
         | Event::Viewed { .. }
+        | Event::ErasureBegun { .. }
         | Event::Erased { .. } => apply_to_ask(view, event),
         Event::HandlesFound(found) => found
             .iter()
@@ -158,9 +158,12 @@ fn apply_to_ask(view: &mut Overlay<'_>, event: &Event) -> Result<(), StoreError>
                 row.status = Status::Viewed;
             }
         }),
+        Event::ErasureBegun { request } => {
+            erasure::note_begun(view, request);
+            Ok(())
+        }
         Event::Erased { request } => {
-            view.write(key::of(key::SEALED, request.as_str().as_bytes()), None);
-            vault::put_kept(view, request, None);
+            erasure::note_finished(view, request);
             edit_ask(view, request, |row| row.status = Status::Erased)
         }
         _ => Ok(()),
@@ -262,6 +265,7 @@ fn state_one(view: &mut Overlay<'_>, at: Timestamp, stated: &Stated) -> Result<(
         Body::Request(request) => asked(view, at, *request, statement),
         Body::Consent(terms) => standing::said(view, &terms.consent, &statement),
         Body::Withdrawal(withdrawal) => {
+            note_withdrawal(view)?;
             standing::withdrawing(view, &withdrawal.consent, withdrawal.scope, statement)
         }
         Body::Renewal(renewal) => edit_hold(view, &renewal.request, |row| {
@@ -276,7 +280,12 @@ fn state_one(view: &mut Overlay<'_>, at: Timestamp, stated: &Stated) -> Result<(
     }
 }
 
-fn body_of(stated: &Stated) -> Result<Body, StoreError> {
+/// What was made until now may rest on what is withdrawn.
+pub(crate) fn note_withdrawal(view: &mut Overlay<'_>) -> Result<(), StoreError> {
+    edit_meta(view, |meta| meta.withdrawn_before = meta.next_out)
+}
+
+pub(crate) fn body_of(stated: &Stated) -> Result<Body, StoreError> {
     let statement = stated.envelope.unverified_statement();
     statement
         .map(|s| s.body)
@@ -304,106 +313,6 @@ fn asked(
         trail: Vec::new(),
     };
     state::put(view, key, &row)
-}
-
-/// Whether another permit may still mend an answer that was refused with this code.
-pub const fn is_mendable(code: ErrorCode) -> bool {
-    matches!(code, ErrorCode::PermitExpired | ErrorCode::PermitMismatch)
-}
-
-fn settle(
-    view: &mut Overlay<'_>,
-    seq: u64,
-    code: Option<ErrorCode>,
-    index: Option<u64>,
-) -> Result<(), StoreError> {
-    let Some(stated) = state::load::<Stated>(view, &key::out(seq))? else {
-        // Settled before: a resend after a crash is answered twice.
-        return Ok(());
-    };
-    view.write(key::out(seq), None);
-    edit_meta(view, |meta| meta.outbox = meta.outbox.saturating_sub(1))?;
-    let digest = stated.envelope.digest();
-    state::put(
-        view,
-        key::of(key::SENT, &digest.0),
-        &SentRow { code, index },
-    )?;
-    match body_of(&stated)? {
-        Body::Request(request) => edit_ask(view, &request.request, |row| {
-            if let Some(code) = code.filter(|_| row.status.is_open()) {
-                row.status = Status::Stopped;
-                row.stopped = Some(code.code().to_owned());
-            }
-        }),
-        Body::Answer(answer) => edit_hold(view, &answer.request, |row| {
-            settle_answer(row, &digest, code);
-        }),
-        Body::Renewal(renewal) => edit_hold(view, &renewal.request, |row| {
-            match code {
-                Some(ErrorCode::PermitWithdrawn) if row.status.is_open() => {
-                    row.status = Status::Stopped;
-                    row.stopped = Some(ErrorCode::PermitWithdrawn.code().to_owned());
-                }
-                // A clock that is off, here or there: later it may be in order.
-                Some(ErrorCode::Stale) if row.status.is_open() => {
-                    row.postponed = row.renewing.take();
-                }
-                // There is nothing to ask for.
-                Some(
-                    ErrorCode::UnknownRequest | ErrorCode::NotAParty | ErrorCode::PermitMismatch,
-                ) if row.postponed == row.renewing => (row.renewing, row.postponed) = (None, None),
-                // Too early: the permit in question is to be asked about again.
-                Some(_) if row.postponed == row.renewing => row.renewing = None,
-                // Else another entry is on its way: a newer offer, or the end.
-                _ => {}
-            }
-        }),
-        // The person has withdrawn, whatever the log takes of it: it counts here against all that
-        // was given until now.
-        Body::Withdrawal(withdrawal) if code.is_some() => {
-            let index = state::meta(view)?.next_notice;
-            let withdrawn = Withdrawn {
-                scope: withdrawal.scope,
-                index,
-            };
-            standing::withdrawn(view, &withdrawal.consent, withdrawn, &digest)
-        }
-        Body::Consent(terms) if code.is_some() => standing::unsaid(view, &terms.consent),
-        Body::Receipt(_)
-        | Body::Consent(_)
-        | Body::Withdrawal(_)
-        | Body::Agreement(_)
-        | Body::AgreementSignature(_)
-        | Body::CaseOpening(_)
-        | Body::CaseAdvance(_) => Ok(()),
-    }
-}
-
-fn settle_answer(row: &mut state::HoldRow, statement: &Digest, code: Option<ErrorCode>) {
-    let Some(given) = row.given.as_mut().filter(|g| g.statement == *statement) else {
-        return;
-    };
-    match code {
-        None => given.accepted = true,
-        Some(_) if row.stopped.is_some() => row.given = None,
-        Some(code) if is_mendable(code) => {
-            // Nothing has crossed: the broker forwards only what it sequenced.
-            row.given = None;
-            row.status = Status::Offered;
-        }
-        Some(ErrorCode::Stale) => {
-            // It was said by a clock that was off. The permit may do once it is right.
-            row.postponed = Some(given.permit);
-            row.given = None;
-            row.status = Status::Offered;
-        }
-        Some(code) => {
-            row.given = None;
-            row.status = Status::Stopped;
-            row.stopped = Some(code.code().to_owned());
-        }
-    }
 }
 
 fn handle_found(view: &mut Overlay<'_>, token: &Digest, handle: &Handle) -> Result<(), StoreError> {

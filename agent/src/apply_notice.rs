@@ -4,10 +4,10 @@
 //! is carried out.
 
 use crate::{
-    apply::{edit_ask, edit_hold, edit_meta},
+    apply::{edit_ask, edit_hold, edit_meta, note_withdrawal},
     event::Noticed,
     late::heard,
-    standing,
+    settlement, standing,
     state::{self, AnswerRow, HoldRow, MemberRow, Step, key},
 };
 use passerelle_model::{
@@ -217,7 +217,12 @@ fn said(
     match body {
         Body::Request(request) => both(view, &request.request, "request"),
         Body::Answer(answer) => {
-            edit_hold(view, &answer.request, |row| row.trail.push(step("answer")))?;
+            edit_hold(view, &answer.request, |row| {
+                row.trail.push(step("answer"));
+                if agency == me {
+                    settlement::came_back(row, &source.statement);
+                }
+            })?;
             answered(view, &answer, notice, step("answer"))
         }
         Body::Receipt(receipt) => {
@@ -234,6 +239,7 @@ fn said(
             let Withdrawal { consent, scope } = withdrawal;
             let index = notice.index;
             let withdrawn = Withdrawn { scope, index };
+            note_withdrawal(view)?;
             standing::withdrawn(view, &consent, withdrawn, &source.statement)
         }
         Body::Agreement(terms) => proposed(view, agency, *terms, notice.index),

@@ -287,12 +287,10 @@ mod tests {
     use crate::{
         home::Home,
         state::{self, key},
-        testing::agency,
+        testing::{FileOp, HookedDisk, agency},
     };
-    use passerelle_journal::files::WriteFile;
     use passerelle_model::bytes::{Digest, Handle};
     use std::{
-        io,
         sync::{Condvar, Mutex},
         time::Duration,
     };
@@ -328,45 +326,18 @@ mod tests {
         }
     }
 
-    struct GatedDisk(Arc<Gate>);
-
-    struct GatedFile(Arc<Gate>, Box<dyn WriteFile>);
-
-    impl Disk for GatedDisk {
-        fn open(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
-            Ok(Box::new(GatedFile(self.0.clone(), OsDisk.open(path)?)))
-        }
-
-        fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-            OsDisk.sync_dir(dir)
-        }
-    }
-
-    impl WriteFile for GatedFile {
-        fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-            self.1.write_at(offset, bytes)
-        }
-
-        fn sync_data(&mut self) -> io::Result<()> {
-            self.0.pass();
-            self.1.sync_data()
-        }
-
-        fn sync_all(&mut self) -> io::Result<()> {
-            self.1.sync_all()
-        }
-
-        fn truncate(&mut self, len: u64) -> io::Result<()> {
-            self.1.truncate(len)
-        }
-    }
-
     #[tokio::test(flavor = "multi_thread")]
     async fn who_looks_while_a_batch_is_made_durable_is_told_of_it() {
         let dir = tempfile::tempdir().unwrap();
         let vault = Vault::open_on(&Home::new(dir.path()), &OsDisk).unwrap();
         let gate = Arc::new(Gate::default());
-        let disk = Arc::new(GatedDisk(gate.clone()));
+        let passed = gate.clone();
+        let disk = Arc::new(HookedDisk::new(move |_, op| {
+            if op == FileOp::Sync {
+                passed.pass();
+            }
+            Ok(())
+        }));
         let (core, writer) = Core::start_on(dir.path(), agency("police"), vault, disk).unwrap();
         gate.set(true);
         let (digest, handle) = (Digest::of(b"someone"), Handle([7; 32]));

@@ -174,6 +174,16 @@ pub enum Event {
         /// To whom.
         worker: String,
     },
+    /// An answer of ours is not sent: what it rested on was withdrawn since it was made.
+    HeldBack {
+        /// Place in the outbox.
+        seq: u64,
+    },
+    /// An answer is to be destroyed.
+    ErasureBegun {
+        /// Which request.
+        request: RequestId,
+    },
     /// An answer was destroyed, its keys and openings before this was written.
     Erased {
         /// Which request.
@@ -223,6 +233,8 @@ impl Event {
             Self::AnswerOpened { .. } => "answer_opened",
             Self::AnswerRefused { .. } => "answer_refused",
             Self::Viewed { .. } => "viewed",
+            Self::HeldBack { .. } => "held_back",
+            Self::ErasureBegun { .. } => "erasure_begun",
             Self::Erased { .. } => "erased",
             Self::HandlesFound(_) => "handles_found",
             Self::Labelled { .. } => "labelled",

@@ -9,6 +9,7 @@
 use crate::{
     context::Context,
     event::{Event, Stated},
+    ground,
     holder::storage,
     inbound::{Settlement, settlement},
     state::{self, Meta},
@@ -20,7 +21,7 @@ use passerelle_model::{
     error::ErrorCode,
     ids::RequestId,
     seeded::{Bug, seeded},
-    statement::PAYLOAD_TYPE,
+    statement::{Body, PAYLOAD_ANSWER, PAYLOAD_TYPE},
     store::Read,
     time::Timestamp,
 };
@@ -78,8 +79,8 @@ struct Waiting {
 pub struct Outgoing {
     /// These, in order.
     pub frames: Vec<agent_frame::Frame>,
-    /// Statements whose openings are lost: they can never be sent, and are to be settled here.
-    pub lost: Vec<(u64, RequestId)>,
+    /// To be journaled, one by one: what is not sent after all.
+    pub settled: Vec<Event>,
     /// When to look again, by the steady clock, whatever happens until then.
     pub wake: Option<Duration>,
 }
@@ -118,8 +119,8 @@ pub fn welcome(frame: Option<&broker_frame::Frame>) -> Result<(), ErrorCode> {
     }
 }
 
-/// The event that settles a statement whose openings are lost.
-pub fn given_up(seq: u64, request: &RequestId) -> Event {
+/// The event that settles a statement whose openings are lost: it can never be sent.
+fn given_up(seq: u64, request: &RequestId) -> Event {
     tracing::error!(%request, "the secrets of the request are damaged; it is given up");
     Event::Settled {
         seq,
@@ -160,6 +161,7 @@ impl Exchange {
         self.look(view, now.wall)?;
         let is_due = |(_, waiting): &(&u64, &Waiting)| waiting.not_before <= now.wall;
         let due: Vec<u64> = self.waiting.iter().filter(is_due).map(|w| *w.0).collect();
+        let withdrawn_before = state::meta(view).map_err(storage)?.withdrawn_before;
         for seq in due {
             if self.in_flight.len() >= WINDOW {
                 break;
@@ -178,13 +180,17 @@ impl Exchange {
             let Some(stated) = stated else {
                 continue;
             };
+            if seq < withdrawn_before && rests_on_nothing(view, &stated, now.wall)? {
+                out.settled.push(Event::HeldBack { seq });
+                continue;
+            }
             match submit(view, context, seq < self.sign_before, seq, stated)? {
                 Ok(frame) => {
                     out.frames.push(frame);
                     self.in_flight
                         .insert(seq, now.steady.saturating_add(DEADLINE));
                 }
-                Err(request) => out.lost.push((seq, request)),
+                Err(request) => out.settled.push(given_up(seq, &request)),
             }
         }
         let times = self.waiting.values().map(|waiting| waiting.not_before);
@@ -251,6 +257,23 @@ impl Exchange {
             self.waiting.insert(call, waiting);
         }
     }
+}
+
+/// Whether a statement is an answer that must not leave any more: what it rested on was withdrawn
+/// since it was made.
+fn rests_on_nothing(view: &dyn Read, stated: &Stated, now: Timestamp) -> Result<bool, ErrorCode> {
+    if !stated.payloads.contains_key(PAYLOAD_ANSWER) || seeded(Bug::LeavesAfterWithdrawal) {
+        return Ok(false);
+    }
+    let statement = stated.envelope.unverified_statement();
+    let Ok(Body::Answer(answer)) = statement.map(|s| s.body) else {
+        return Ok(false);
+    };
+    let fell = ground::has_fallen(view, &answer.request, now)?;
+    if fell {
+        tracing::warn!(request = %answer.request, "withdrawn since it was made: an answer is held back");
+    }
+    Ok(fell)
 }
 
 /// The frame of a statement, or the request whose openings are lost.

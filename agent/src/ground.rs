@@ -13,18 +13,23 @@
 //! and of its withdrawal, both before the permit.
 
 use crate::{
+    event::Noticed,
     holder::storage,
     standing::{self, Standing},
+    state::{self, HoldRow},
     verify::CheckedPermit,
 };
 use passerelle_model::{
+    bytes::Handle,
+    commitment::{self, Field},
+    entry::{Entry, EntryBody},
     error::ErrorCode,
-    ids::ConsentId,
+    ids::{ConsentId, RequestId},
     permit::Permit,
-    statement::{Item, Reliance},
+    statement::{Body, Item, Reliance, Request},
     store::Read,
     time::Timestamp,
-    vocabulary::LegalBasis,
+    vocabulary::{LegalBasis, Outcome},
 };
 
 /// What stands behind a permit.
@@ -47,8 +52,61 @@ pub(crate) fn behind(
     checked: &CheckedPermit,
     now: Timestamp,
 ) -> Result<Ground, ErrorCode> {
-    let permit = checked.permit();
-    let named = match &checked.request().reliance {
+    let (permit, request) = (checked.permit(), checked.request());
+    of(view, permit, request, checked.subject(), now)
+}
+
+/// Whether nothing stands any more behind the release for `request` that waits to be sent. One of
+/// which that can't be said has fallen.
+///
+/// # Errors
+/// The store.
+pub(crate) fn has_fallen(
+    view: &dyn Read,
+    request: &RequestId,
+    now: Timestamp,
+) -> Result<bool, ErrorCode> {
+    let row = state::hold(view, request).map_err(storage)?;
+    let releases = |row: HoldRow| row.given.is_some_and(|g| g.outcome == Outcome::Released);
+    if !row.is_some_and(releases) {
+        return Ok(false);
+    }
+    let offer = state::offer(view, request).map_err(storage)?;
+    let Some((permit, asked, subject)) = offer.and_then(claim) else {
+        return Ok(true);
+    };
+    let ground = of(view, &permit, &asked, subject, now)?;
+    Ok(matches!(ground, Ground::Missing(_)))
+}
+
+/// What an offer from the journal, where there are verified ones only, claims: the permit, what was
+/// asked, and about whom.
+fn claim(offer: Noticed) -> Option<(Permit, Request, Option<Handle>)> {
+    let EntryBody::Offered { permit } = Entry::from_bytes(&offer.entry.0).ok()?.body else {
+        return None;
+    };
+    let related = offer.related?;
+    let Body::Request(asked) = related.envelope.unverified_statement().ok()?.body else {
+        return None;
+    };
+    let subject = match &asked.subject {
+        None => None,
+        Some(commitment) => {
+            let opening = commitment::find(&related.openings, Field::Subject, commitment)?;
+            Some(Handle::from_slice(&opening.data.0)?)
+        }
+    };
+    Some((*permit, *asked, subject))
+}
+
+fn of(
+    view: &dyn Read,
+    permit: &Permit,
+    request: &Request,
+    subject: Option<Handle>,
+    now: Timestamp,
+) -> Result<Ground, ErrorCode> {
+    let named = match &request.reliance {
         Some(Reliance::Consent(id)) => Some(id),
         Some(Reliance::Agreement(_)) | None => None,
     };
@@ -63,7 +121,7 @@ pub(crate) fn behind(
         });
     }
     // Without a person nobody can have consented.
-    let Some(person) = checked.subject() else {
+    let Some(person) = subject else {
         return Ok(Ground::Missing(ErrorCode::UnknownConsent));
     };
     let Some(all) = standing::consents_of(view, &person).map_err(storage)? else {

@@ -3,13 +3,13 @@
 //! A crash before the journal means that it is sent again; after, that it is not needed.
 
 use crate::{
-    apply::is_mendable,
     context::Context,
     event::{Event, Stated},
     holder::{self, Offer, storage},
     late,
     node::Node,
     requester, review,
+    settlement::is_mendable,
     state::{self, key},
     trust::Trust,
     verify::{Checked, CheckedNotice, check_notice, check_said},

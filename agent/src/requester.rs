@@ -1,8 +1,8 @@
-//! The requester's side of an exchange: asking, opening the answer, showing, erasing.
+//! The requester's side of an exchange: asking, opening the answer, showing.
 //!
 //! In scope: building the signed request, checking an answer end to end, receipts. Functions of
 //! the state, run by the single writer.
-//! Out of scope: handles ([`crate::node`] gets them first), sending.
+//! Out of scope: handles ([`crate::node`] gets them first), sending, erasing ([`crate::erasure`]).
 
 use crate::{
     asked_by::{AskContext, CONTEXT_AAD},
@@ -22,7 +22,6 @@ use passerelle_model::{
     error::ErrorCode,
     ids::{AgencyId, CaseId, RequestId},
     request::Status,
-    seeded::{Bug, seeded},
     statement::{
         Answer, Body, Item, PAYLOAD_ANSWER, PAYLOAD_CONTEXT, Receipt, ReceiptKind, Reliance,
         Request, Verified,
@@ -286,7 +285,7 @@ pub fn opened_answer(
     )?)
 }
 
-fn receipt(
+pub(crate) fn receipt(
     context: &Context,
     request: &RequestId,
     kind: ReceiptKind,
@@ -334,68 +333,4 @@ pub fn viewed(
         )?);
     }
     Ok(events)
-}
-
-/// Destroys what there is of a request: its key first, then the sealed answer. A crash
-/// in between is finished at the next start ([`unfinished_erasures`]).
-///
-/// # Errors
-/// [`ErrorCode::UnknownRequest`]; [`ErrorCode::WrongState`] while it is open; the store.
-pub fn erase(
-    context: &Context,
-    view: &dyn Read,
-    request: &RequestId,
-    now: Timestamp,
-) -> Result<Vec<Event>, ErrorCode> {
-    let row = state::ask(view, request).map_err(storage)?;
-    let row = row.ok_or(ErrorCode::UnknownRequest)?;
-    if row.status == Status::Erased {
-        return Ok(Vec::new());
-    }
-    if row.status.is_open() && row.stopped.is_none() {
-        return Err(ErrorCode::WrongState);
-    }
-    if !seeded(Bug::EraseKeepsKey) {
-        context.vault.destroy(request)?;
-    }
-    let mut events = vec![Event::Erased {
-        request: request.clone(),
-    }];
-    if let Some(answer) = &row.answer {
-        events.push(receipt(
-            context,
-            request,
-            ReceiptKind::Erased,
-            answer.sealed,
-            now,
-        )?);
-    }
-    Ok(events)
-}
-
-/// Answers whose secrets are gone but whose erasure was not journaled: a crash came between.
-///
-/// # Errors
-/// The store.
-pub fn unfinished_erasures(
-    context: &Context,
-    view: &dyn Read,
-) -> Result<Vec<RequestId>, ErrorCode> {
-    let mut found = Vec::new();
-    for row in state::asks(view).map_err(storage)? {
-        if !matches!(row.status, Status::Delivered | Status::Viewed) {
-            continue;
-        }
-        let request = row.request.request;
-        // A damaged key is still there to be destroyed.
-        let is_gone = match context.vault.key(&request) {
-            Ok(key) => key.is_none(),
-            Err(VaultError::Damaged) => false,
-            Err(error) => return Err(error.into()),
-        };
-        if is_gone {
-            found.push(request);
-        }
-    }
-    Ok(found)
 }

@@ -7,10 +7,11 @@ use crate::{
     core::{Core, CoreError, Writer},
     csr::TlsIdentity,
     enrol::endpoint,
+    erasure,
     home::{Home, HomeError, io_error},
     link::{Evaluation, Evaluator, LinkOwner, link},
     node::Node,
-    requester, session,
+    session,
     tls_client::{BrokerConnector, ConnectError},
 };
 use passerelle_journal::JournalError;
@@ -127,16 +128,21 @@ fn channel(home: &Home, context: &Context) -> Result<Channel, ServeError> {
 async fn resume(node: &Node) -> Result<(), ErrorCode> {
     let view = node.core.view();
     node.context.vault.sweep(view)?;
-    for request in requester::unfinished_erasures(&node.context, view)? {
-        let context = Arc::clone(&node.context);
-        let now = node.clock.now();
-        node.core
-            .write(now, move |view| {
-                Ok((requester::erase(&context, view, &request, now)?, ()))
-            })
-            .await?;
+    loop {
+        let unfinished = erasure::unfinished(view)?;
+        if unfinished.is_empty() {
+            return Ok(());
+        }
+        for request in unfinished {
+            let context = Arc::clone(&node.context);
+            let now = node.clock.now();
+            node.core
+                .write(now, move |view| {
+                    Ok((erasure::finish(&context, view, &request, now)?, ()))
+                })
+                .await?;
+        }
     }
-    Ok(())
 }
 
 async fn run(

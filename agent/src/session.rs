@@ -348,9 +348,8 @@ impl Stream<'_> {
         for frame in out.frames {
             self.send(frame).await?;
         }
-        for (seq, request) in out.lost {
-            let events = vec![exchange::given_up(seq, &request)];
-            let written = self.node.core.write(now.wall, move |_| Ok((events, ())));
+        for event in out.settled {
+            let written = self.node.core.write(now.wall, |_| Ok((vec![event], ())));
             written.await?;
         }
         Ok(out.wake)

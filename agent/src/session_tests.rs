@@ -10,13 +10,9 @@ use crate::{
     person::Person,
     requester::{self, Question},
     session, state,
-    testing::{Federation, NOW, agency, damage_key},
+    testing::{Federation, NOW, agency, damage_key, question},
 };
-use passerelle_model::{
-    bytes::Digest,
-    error::ErrorCode,
-    vocabulary::{LegalBasis, Purpose},
-};
+use passerelle_model::{bytes::Digest, error::ErrorCode};
 use passerelle_proto::{
     PROTOCOL, convert,
     v1::{
@@ -195,17 +191,8 @@ async fn a_request_whose_secrets_are_damaged_is_given_up_and_holds_up_nothing() 
         ..
     } = world(&address);
     let question = Question {
-        subject: None,
         holder: agency("police"),
-        items: Vec::new(),
-        purpose: Purpose::Screen,
-        basis: LegalBasis::Consent,
-        reliance: None,
-        case: None,
-        emergency: None,
-        justification: "because".into(),
-        worker: node.context.config.workers[0].clone(),
-        not_after: NOW.plus_s(86_400),
+        ..question(&node.context.config.workers[0])
     };
     let trust = Federation::new().trust("clinic");
     let (request, stated) = requester::ask(&node.context, &trust, question, NOW).unwrap();

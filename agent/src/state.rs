@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeSet;
 
 /// Version of the rows; another version on disk means rebuild.
-pub const SCHEMA_VERSION: u32 = 4;
+pub const SCHEMA_VERSION: u32 = 5;
 
 /// Most rows that a list shows.
 pub const MAX_ROWS: usize = 10_000;
@@ -38,7 +38,6 @@ pub struct Meta {
     /// The same for membership notices.
     pub next_member: u64,
     /// When the newest entry was sequenced of which the broker gave notice, by the broker's clock.
-    #[serde(default)]
     pub heard_at: Option<Timestamp>,
     /// What the witness accepted last.
     pub witness: WitnessState,
@@ -56,6 +55,9 @@ pub struct Meta {
     pub without_handle: u64,
     /// Notices that came after later ones: the broker had kept them back.
     pub late: u64,
+    /// Statements before this place in the outbox were made before the newest withdrawal that is
+    /// known here.
+    pub withdrawn_before: u64,
 }
 
 /// A member, from verified membership entries.

@@ -246,71 +246,46 @@ mod tests {
     use super::*;
     use crate::{
         context::Context,
+        erasure,
         event::Event,
-        requester::{self, Question},
-        testing::{Federation, NOW, agency},
+        requester,
+        testing::{Federation, FileOp, HookedDisk, NOW, agency, question},
     };
-    use passerelle_journal::files::{OsDisk, WriteFile};
-    use passerelle_model::vocabulary::{LegalBasis, Purpose};
+    use passerelle_journal::files::OsDisk;
     use std::{io, sync::Mutex};
 
-    /// Notes each write and sync by file, and fails the syncs of one.
+    /// What a disk was asked to do, by file, and the file whose syncs it fails.
     #[derive(Clone, Default)]
-    struct NotingDisk {
-        notes: Arc<Mutex<Vec<(String, &'static str)>>>,
+    struct Notes {
+        notes: Arc<Mutex<Vec<(String, FileOp)>>>,
         fails: Arc<Mutex<Option<&'static str>>>,
     }
 
-    struct NotingFile(NotingDisk, String, Box<dyn WriteFile>);
-
-    impl NotingDisk {
-        fn take(&self) -> Vec<(String, &'static str)> {
+    impl Notes {
+        fn take(&self) -> Vec<(String, FileOp)> {
             std::mem::take(&mut self.notes.lock().unwrap())
         }
-    }
 
-    impl Disk for NotingDisk {
-        fn open(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
-            let name = path.extension().unwrap().to_string_lossy().into_owned();
-            let file = OsDisk.open(path)?;
-            Ok(Box::new(NotingFile(self.clone(), name, file)))
-        }
-
-        fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-            OsDisk.sync_dir(dir)
-        }
-    }
-
-    impl WriteFile for NotingFile {
-        fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-            self.0.notes.lock().unwrap().push((self.1.clone(), "write"));
-            self.2.write_at(offset, bytes)
-        }
-
-        fn sync_data(&mut self) -> io::Result<()> {
-            self.0.notes.lock().unwrap().push((self.1.clone(), "sync"));
-            if *self.0.fails.lock().unwrap() == Some(self.1.as_str()) {
-                return Err(io::Error::other("injected fault"));
-            }
-            self.2.sync_data()
-        }
-
-        fn sync_all(&mut self) -> io::Result<()> {
-            self.2.sync_all()
-        }
-
-        fn truncate(&mut self, len: u64) -> io::Result<()> {
-            self.2.truncate(len)
+        fn disk(&self) -> HookedDisk {
+            let Self { notes, fails } = self.clone();
+            HookedDisk::new(move |file, op| {
+                notes.lock().unwrap().push((file.to_owned(), op));
+                match *fails.lock().unwrap() == Some(file) && op == FileOp::Sync {
+                    true => Err(io::Error::other("injected fault")),
+                    false => Ok(()),
+                }
+            })
         }
     }
 
-    fn police(dir: &Path, disk: &NotingDisk) -> (Context, Store) {
+    fn police(dir: &Path, notes: &Notes) -> (Context, Store) {
+        let disk = notes.disk();
         let mut context = Federation::new().context("police", dir);
         // One vault has one process.
         context.vault = elsewhere();
-        context.vault = Vault::open_on(&crate::home::Home::new(dir), disk).unwrap();
+        context.vault = Vault::open_on(&crate::home::Home::new(dir), &disk).unwrap();
         let vault = context.vault.clone();
-        let store = Store::open_on(dir, agency("police"), vault, Arc::new(disk.clone()));
+        let store = Store::open_on(dir, agency("police"), vault, Arc::new(disk));
         (context, store.unwrap())
     }
 
@@ -320,19 +295,7 @@ mod tests {
     }
 
     fn asks(context: &Context) -> Result<Vec<Event>, ErrorCode> {
-        let question = Question {
-            subject: None,
-            holder: agency("clinic"),
-            items: Vec::new(),
-            purpose: Purpose::Screen,
-            basis: LegalBasis::Consent,
-            reliance: None,
-            case: None,
-            emergency: None,
-            justification: "because".into(),
-            worker: context.config.workers[0].clone(),
-            not_after: NOW.plus_s(86_400),
-        };
+        let question = question(&context.config.workers[0]);
         let trust = Federation::new().trust("police");
         let (_, stated) = requester::ask(context, &trust, question, NOW)?;
         Ok(vec![Event::Stated(Box::new(stated))])
@@ -340,7 +303,7 @@ mod tests {
 
     #[test]
     fn keys_of_a_batch_share_one_sync_before_the_journals_write() {
-        let (dir, disk) = (tempfile::tempdir().unwrap(), NotingDisk::default());
+        let (dir, disk) = (tempfile::tempdir().unwrap(), Notes::default());
         let (context, mut store) = police(dir.path(), &disk);
         let mut batch = store.batch();
         disk.take();
@@ -352,14 +315,14 @@ mod tests {
         store.commit(batch).unwrap();
         let notes = disk.take();
         let notes: Vec<_> = notes.iter().map(|(f, what)| (f.as_str(), *what)).collect();
-        let put = ("keys", "write");
+        let put = ("keys", FileOp::Write);
         let expected = [
             put,
             put,
             put,
-            ("keys", "sync"),
-            ("seg", "write"),
-            ("seg", "sync"),
+            ("keys", FileOp::Sync),
+            ("seg", FileOp::Write),
+            ("seg", FileOp::Sync),
         ];
         assert_eq!(notes[..6], expected);
         // No question, no sync of keys.
@@ -374,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_failed_sync_of_the_keys_stops_the_store_before_anything_is_journaled() {
-        let (dir, disk) = (tempfile::tempdir().unwrap(), NotingDisk::default());
+        let (dir, disk) = (tempfile::tempdir().unwrap(), Notes::default());
         let (context, mut store) = police(dir.path(), &disk);
         *disk.fails.lock().unwrap() = Some("keys");
         let refused = store.run(NOW, |_| Ok((asks(&context)?, ())));
@@ -396,7 +359,7 @@ mod tests {
 
     #[test]
     fn an_erasure_whose_sync_fails_stops_the_store_and_is_not_journaled() {
-        let (dir, disk) = (tempfile::tempdir().unwrap(), NotingDisk::default());
+        let (dir, disk) = (tempfile::tempdir().unwrap(), Notes::default());
         let (context, mut store) = police(dir.path(), &disk);
         store.run(NOW, |_| Ok((asks(&context)?, ()))).unwrap();
         let asked = crate::state::asks(store.view()).unwrap();
@@ -407,14 +370,18 @@ mod tests {
             index: None,
         };
         store.run(NOW, |_| Ok((vec![settled], ()))).unwrap();
+        let begun = store.run(NOW, |view| Ok((erasure::begin(view, &request)?, ())));
+        begun.unwrap();
         let len = store.reader().len();
         *disk.fails.lock().unwrap() = Some("keys");
         let erased = store.run(NOW, |view| {
-            let events = requester::erase(&context, view, &request, NOW)?;
+            let events = erasure::finish(&context, view, &request, NOW)?;
             Ok((events, ()))
         });
         assert_eq!(erased, Err(ErrorCode::Storage));
         assert!(store.has_failed());
         assert_eq!(store.reader().len(), len);
+        let unfinished = erasure::unfinished(store.view()).unwrap();
+        assert_eq!(unfinished, [request], "the next start finishes it");
     }
 }

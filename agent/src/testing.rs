@@ -5,6 +5,7 @@ use crate::{
     context::Context,
     event::Event,
     home::{Home, Identity, Keys, Membership},
+    requester::Question,
     seal::SealingKeys,
     trust::{Anchors, Member, Trust, witness_key},
     vault::{self, Vault},
@@ -18,7 +19,7 @@ use passerelle_audit::{
     tlog_proof::TlogProof,
     witness::{WitnessState, consider},
 };
-use passerelle_journal::files::OsDisk;
+use passerelle_journal::files::{Disk, OsDisk, WriteFile};
 use passerelle_model::{
     bytes::{Digest, Nonce, PublicKey, Signature},
     canonical,
@@ -29,11 +30,11 @@ use passerelle_model::{
     permit::{PAYLOAD_TYPE, Permit},
     statement::{AgencyKeys, Body, Envelope},
     time::Timestamp,
-    vocabulary::{Sector, WorkerRole},
+    vocabulary::{LegalBasis, Purpose, Sector, WorkerRole},
 };
 use passerelle_policies::LocalPdp;
 use passerelle_proto::{convert, v1};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 
 pub(crate) const NOW: Timestamp = Timestamp(1_795_269_789_000);
 pub(crate) const NAMES: [&str; 3] = ["police", "clinic", "mentors"];
@@ -118,7 +119,7 @@ impl Federation {
     }
 
     /// The context of an agency whose files are in `dir`.
-    pub(crate) fn context(&self, name: &str, dir: &std::path::Path) -> Context {
+    pub(crate) fn context(&self, name: &str, dir: &Path) -> Context {
         let home = Home::new(dir);
         home.create().unwrap();
         let anchors = self.anchors(name);
@@ -291,13 +292,90 @@ pub(crate) fn permit_for(requester: &str, envelope: &Envelope, at: Timestamp) ->
 }
 
 /// Flips a bit of the key of a request in the vault of `dir`.
-pub(crate) fn damage_key(context: &Context, dir: &std::path::Path, request: &RequestId) {
+pub(crate) fn damage_key(context: &Context, dir: &Path, request: &RequestId) {
     let path = dir.join(vault::FILE);
     let key = context.vault.key(request).unwrap().unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
     let at = bytes.windows(32).position(|window| window == *key);
     bytes[at.unwrap()] ^= 1;
     std::fs::write(&path, bytes).unwrap();
+}
+
+/// A question of the police to the clinic about nobody.
+pub(crate) fn question(worker: &Worker) -> Question {
+    Question {
+        subject: None,
+        holder: agency("clinic"),
+        items: Vec::new(),
+        purpose: Purpose::Screen,
+        basis: LegalBasis::Consent,
+        reliance: None,
+        case: None,
+        emergency: None,
+        justification: "because".into(),
+        worker: worker.clone(),
+        not_after: NOW.plus_s(86_400),
+    }
+}
+
+/// What a file of a [`HookedDisk`] is about to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileOp {
+    Write,
+    Sync,
+}
+
+type Hook = dyn Fn(&str, FileOp) -> io::Result<()> + Send + Sync;
+
+/// The real disk; before each operation a hook is called with the extension of the file.
+#[derive(Clone)]
+pub(crate) struct HookedDisk(Arc<Hook>);
+
+impl HookedDisk {
+    pub(crate) fn new(
+        hook: impl Fn(&str, FileOp) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(hook))
+    }
+}
+
+impl Disk for HookedDisk {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn WriteFile>> {
+        let kind = path.extension().unwrap().to_string_lossy().into_owned();
+        let file = OsDisk.open(path)?;
+        let hook = Arc::clone(&self.0);
+        Ok(Box::new(HookedFile { hook, kind, file }))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        OsDisk.sync_dir(dir)
+    }
+}
+
+struct HookedFile {
+    hook: Arc<Hook>,
+    kind: String,
+    file: Box<dyn WriteFile>,
+}
+
+impl WriteFile for HookedFile {
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        (self.hook)(&self.kind, FileOp::Write)?;
+        self.file.write_at(offset, bytes)
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        (self.hook)(&self.kind, FileOp::Sync)?;
+        self.file.sync_data()
+    }
+
+    fn sync_all(&mut self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    fn truncate(&mut self, len: u64) -> io::Result<()> {
+        self.file.truncate(len)
+    }
 }
 
 /// The kinds of events, in order.

@@ -3,7 +3,7 @@
 use crate::{
     entropy,
     requester::{self, Question},
-    testing::{Federation, NAMES, NOW, agency, permit_for},
+    testing::{Federation, NAMES, NOW, agency, permit_for, question},
     trust::Trust,
     verify::{self, Checked, CheckedNotice, CheckedPermit, check_permit, check_said},
 };
@@ -42,19 +42,11 @@ fn asked() -> Asked {
     let context = federation.context("police", dir.path());
     let question = Question {
         subject: Some(Handle([9; 32])),
-        holder: agency("clinic"),
         items: vec![Item {
             category: Category::InService,
             level: Level::Involvement,
         }],
-        purpose: Purpose::Screen,
-        basis: LegalBasis::Consent,
-        reliance: None,
-        case: None,
-        emergency: None,
-        justification: "because".into(),
-        worker: context.config.workers[0].clone(),
-        not_after: NOW.plus_s(86_400),
+        ..question(&context.config.workers[0])
     };
     let trust = federation.trust("police");
     let (request, stated) = requester::ask(&context, &trust, question, NOW).unwrap();

@@ -39,6 +39,8 @@ pub enum Bug {
     EraseKeepsKey,
     /// A permit is issued again although the new one ends with the old one.
     RenewalForNothing,
+    /// An answer leaves although what it rested on was withdrawn at the holder since.
+    LeavesAfterWithdrawal,
     /// What waited while the keys were renewed leaves under the old signature.
     OldSignature,
 }

@@ -2,7 +2,7 @@
 
 use super::{Reply, document, done, input, refuse, refused};
 use crate::{
-    asked_by,
+    asked_by, erasure,
     event::{Event, Verdict},
     holder::storage,
     node::{NOTICE_TIMEOUT, Node, Settled},
@@ -241,11 +241,15 @@ pub(super) async fn erase(node: &Node, request: v1::EraseRequest) -> Reply {
     let id: RequestId = input::id("request", &request.request)?;
     let context = Arc::clone(&node.context);
     let now = node.clock.now();
-    let erased = id.clone();
+    let (begun, erased) = (id.clone(), id.clone());
+    node.core
+        .write(now, move |view| Ok((erasure::begin(view, &begun)?, ())))
+        .await
+        .map_err(refused)?;
     let statement = node
         .core
         .write(now, move |view| {
-            let events = requester::erase(&context, view, &erased, now)?;
+            let events = erasure::finish(&context, view, &erased, now)?;
             let statement = events.iter().find_map(|event| match event {
                 Event::Stated(stated) => Some(stated.envelope.digest()),
                 _ => None,

@@ -72,12 +72,17 @@ impl World {
         }
     }
 
-    fn states(&self, who: &str, body: Body) -> Envelope {
+    fn says(&self, who: &str, body: Body) -> Envelope {
         let agent = self.agent(who);
         let stated = agent.context.say(NOW, body).unwrap().done();
         let envelope = stated.envelope.clone();
         agent.happens(vec![Event::Stated(Box::new(stated))]);
-        agent.settles();
+        envelope
+    }
+
+    fn states(&self, who: &str, body: Body) -> Envelope {
+        let envelope = self.says(who, body);
+        self.agent(who).settles();
         envelope
     }
 
@@ -126,6 +131,12 @@ impl World {
         self.states(who, Body::Withdrawal(Withdrawal { consent, scope }))
     }
 
+    /// In the outbox, behind what is there.
+    pub(super) fn withdraws_unsent(&self, who: &str, consent: &ConsentId, scope: WithdrawalScope) {
+        let consent = consent.clone();
+        self.says(who, Body::Withdrawal(Withdrawal { consent, scope }));
+    }
+
     fn withdraws(&mut self, who: &str, consent: &ConsentId, scope: WithdrawalScope) -> u64 {
         let envelope = self.says_withdrawal(who, consent, scope);
         let notice = self.federation.said(NOW, who, envelope);
@@ -140,7 +151,7 @@ impl World {
         (self.offers(&stated, &permit, NOW), permit.request)
     }
 
-    fn offers(&mut self, stated: &Stated, permit: &Permit, at: Timestamp) -> String {
+    pub(super) fn offers(&mut self, stated: &Stated, permit: &Permit, at: Timestamp) -> String {
         let offer = self.offer(stated, permit);
         let write = self.clinic.write(at, move |context, view| {
             let events = take_in(context, view, offer, at)?;
@@ -167,7 +178,7 @@ impl World {
     }
 }
 
-fn bare() -> World {
+pub(super) fn bare() -> World {
     world_of(fact(), |_| (), false)
 }
 

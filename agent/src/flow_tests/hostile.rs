@@ -94,13 +94,7 @@ fn an_answer_that_is_sequenced_twice_is_neither_lost_nor_raised_from_the_dead() 
         let row = world.police.asks(&permit.request);
         assert_eq!((row.status, row.stopped), (Status::Delivered, None));
     }
-    let request = permit.request.clone();
-    world
-        .police
-        .write(NOW, move |context, view| {
-            Ok((requester::erase(context, view, &request, NOW)?, ()))
-        })
-        .unwrap();
+    world.police.erases(&permit.request).unwrap();
     again(&mut world);
     world.police_hear(EntryBody::Expired {
         request: permit.request.clone(),
@@ -328,8 +322,7 @@ fn a_damaged_key_costs_its_own_request_and_no_other() {
     let row = world.police.asks(&permit.request);
     assert_eq!(row.status, Status::Stopped);
     assert_eq!(row.stopped.as_deref(), Some("storage"));
-    let view = world.police.core.view();
-    let unfinished = requester::unfinished_erasures(&world.police.context, view);
+    let unfinished = erasure::unfinished(world.police.core.view());
     assert!(unfinished.unwrap().is_empty());
 }
 

@@ -2,6 +2,7 @@
 
 mod consents;
 mod exchange;
+mod held_back;
 mod hostile;
 mod late;
 mod postponed;
@@ -12,6 +13,7 @@ use crate::{
     config::Worker,
     context::Context,
     core::{Core, Writer},
+    erasure,
     event::{Event, Stated, Verdict},
     facts::{
         csv_import::{ImportedPerson, SourceId},
@@ -22,7 +24,7 @@ use crate::{
     person::Person,
     requester::{self, Question},
     review, seal, state,
-    testing::{Federation, NAMES, NOW, agency, kinds, permit_for},
+    testing::{Federation, NAMES, NOW, agency, kinds, permit_for, question},
     trust::Trust,
 };
 use passerelle_model::{
@@ -148,6 +150,51 @@ impl Agent {
         })
     }
 
+    /// In its two steps, until one is refused.
+    fn erases(&self, request: &RequestId) -> Result<Vec<&'static str>, ErrorCode> {
+        let mut all = Vec::new();
+        for step in [0, 1] {
+            let request = request.clone();
+            all.extend(self.write(NOW, move |context, view| {
+                let events = match step {
+                    0 => erasure::begin(view, &request)?,
+                    _ => erasure::finish(context, view, &request, NOW)?,
+                };
+                let kinds = kinds(&events);
+                Ok((events, kinds))
+            })?);
+        }
+        Ok(all)
+    }
+
+    /// What leaves on a new stream: the kinds of statements, and of what is journaled instead.
+    fn sends(&self) -> (Vec<&'static str>, Vec<&'static str>) {
+        let mut exchange = crate::exchange::Exchange::new(&self.meta());
+        let now = crate::exchange::Moment {
+            wall: NOW.plus_s(60),
+            steady: std::time::Duration::ZERO,
+        };
+        let out = exchange.outgoing(self.core.view(), &self.context, now, 64);
+        let out = out.unwrap();
+        let said = out.frames.iter().map(|frame| match frame {
+            v1::agent_frame::Frame::Submit(submit) => {
+                let envelope = submit.envelope.clone().unwrap();
+                let envelope = passerelle_model::statement::Envelope::try_from(envelope).unwrap();
+                match envelope.unverified_statement().unwrap().body {
+                    Body::Answer(_) => "answer",
+                    Body::Withdrawal(_) => "withdrawal",
+                    _ => "another",
+                }
+            }
+            _ => panic!("not a statement"),
+        });
+        let (said, kinds) = (said.collect(), kinds(&out.settled));
+        for event in out.settled {
+            self.happens(vec![event]);
+        }
+        (said, kinds)
+    }
+
     fn holds(&self, request: &RequestId) -> state::HoldRow {
         state::hold(self.core.view(), request).unwrap().unwrap()
     }
@@ -238,25 +285,19 @@ impl World {
     }
 
     fn ask_with(&self, subject: Handle, edit: impl FnOnce(&mut Question)) -> (Stated, Permit) {
+        let worker = Worker {
+            id: "w-1".into(),
+            role: passerelle_model::vocabulary::WorkerRole::Officer,
+            trained: true,
+        };
         let mut question = Question {
             subject: Some(subject),
-            holder: agency("clinic"),
             items: vec![Item {
                 category: Category::InService,
                 level: Level::Involvement,
             }],
-            purpose: Purpose::Screen,
-            basis: LegalBasis::Consent,
-            reliance: None,
-            case: None,
-            emergency: None,
             justification: "he was found \"alone\" — très tard".into(),
-            worker: Worker {
-                id: "w-1".into(),
-                role: passerelle_model::vocabulary::WorkerRole::Officer,
-                trained: true,
-            },
-            not_after: NOW.plus_s(86_400),
+            ..question(&worker)
         };
         edit(&mut question);
         let trust = Trust::load(

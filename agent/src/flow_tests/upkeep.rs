@@ -16,21 +16,21 @@ fn erasing_destroys_what_could_open_the_answer() {
     world.clinic.hears(NOW, offer).unwrap();
     world.deliver(|_| ());
     let request = permit.request.clone();
-    let kinds_of = |kind| {
+    let views = || {
         let request = request.clone();
         world.police.write(NOW, move |context, view| {
-            let events = match kind {
-                "view" => requester::viewed(context, view, &request, "w-1", NOW)?,
-                _ => requester::erase(context, view, &request, NOW)?,
-            };
+            let events = requester::viewed(context, view, &request, "w-1", NOW)?;
             let kinds = kinds(&events);
             Ok((events, kinds))
         })
     };
-    assert_eq!(kinds_of("view").unwrap(), ["viewed", "stated"]);
-    assert_eq!(kinds_of("view").unwrap(), ["viewed"], "attested once");
-    assert_eq!(kinds_of("erase").unwrap(), ["erased", "stated"]);
-    assert_eq!(kinds_of("erase").unwrap(), [""; 0]);
+    assert_eq!(views().unwrap(), ["viewed", "stated"]);
+    assert_eq!(views().unwrap(), ["viewed"], "attested once");
+    assert_eq!(
+        world.police.erases(&request).unwrap(),
+        ["erasure_begun", "erased", "stated"]
+    );
+    assert_eq!(world.police.erases(&request).unwrap(), [""; 0]);
     assert_eq!(world.opened(&request).err(), Some(ErrorCode::WrongState));
     assert!(world.police.context.vault.key(&request).unwrap().is_none());
     let view = world.police.core.view();
@@ -42,10 +42,59 @@ fn erasing_destroys_what_could_open_the_answer() {
 fn an_open_request_cannot_be_erased() {
     let world = world(fact());
     let (_, permit) = world.ask(KNOWN);
-    let refused = world.police.write(NOW, move |context, view| {
-        requester::erase(context, view, &permit.request, NOW).map(|events| (events, ()))
-    });
+    let refused = world.police.erases(&permit.request);
     assert_eq!(refused, Err(ErrorCode::WrongState));
+}
+
+#[test]
+fn a_lost_file_of_keys_is_not_attested_as_an_erasure() {
+    let mut world = world(fact());
+    let (stated, permit) = world.ask(KNOWN);
+    let offer = world.offer(&stated, &permit);
+    world.clinic.hears(NOW, offer).unwrap();
+    world.deliver(|_| ());
+    world.police.settles();
+    world.police.context.vault.destroy(&permit.request).unwrap();
+    let view = world.police.core.view();
+    assert_eq!(erasure::unfinished(view).unwrap(), []);
+    let request = permit.request.clone();
+    let unasked = world.police.write(NOW, move |context, view| {
+        let events = erasure::finish(context, view, &request, NOW)?;
+        Ok((events, ()))
+    });
+    assert_eq!(unasked, Err(ErrorCode::WrongState), "nobody set out to");
+    assert_eq!(world.police.asks(&permit.request).status, Status::Delivered);
+    assert_eq!(
+        world.opened(&permit.request).err(),
+        Some(ErrorCode::WrongState)
+    );
+}
+
+#[test]
+fn an_erasure_cut_short_is_finished_whatever_became_of_the_request() {
+    let mut world = world(fact());
+    let (_, denied) = world.ask(KNOWN);
+    world.police_hear(EntryBody::Expired {
+        request: denied.request.clone(),
+    });
+    let request = denied.request.clone();
+    let begins = || {
+        let request = request.clone();
+        let begun = world.police.write(NOW, move |_, view| {
+            let events = erasure::begin(view, &request)?;
+            Ok((events.clone(), events.len()))
+        });
+        begun.unwrap()
+    };
+    assert_eq!((begins(), begins()), (1, 0));
+    // The crash came after the key was gone.
+    world.police.context.vault.destroy(&request).unwrap();
+    let unfinished = || erasure::unfinished(world.police.core.view()).unwrap();
+    assert_eq!(unfinished(), std::slice::from_ref(&request));
+    // Nothing was answered, so there is nothing to attest.
+    assert_eq!(world.police.erases(&request).unwrap(), ["erased"]);
+    assert_eq!(unfinished(), []);
+    assert_eq!(world.police.asks(&request).status, Status::Erased);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::{
 };
 use passerelle_agent::{
     context::Context,
+    erasure,
     event::{Event, Verdict},
     facts::{
         csv_import::{ImportedPerson, SourceId},
@@ -413,11 +414,10 @@ impl World {
             self.tell(format!("{} erases {name}", self.agencies[ix].id));
             self.ghost.erasing.insert(row.request.request.clone());
             let now = self.clock(Machine::Agency(ix));
+            let request = &row.request.request;
+            self.agent_runs(ix, |_, view| Ok((erasure::begin(view, request)?, ())))?;
             self.agent_runs(ix, |context, view| {
-                Ok((
-                    requester::erase(context, view, &row.request.request, now)?,
-                    (),
-                ))
+                Ok((erasure::finish(context, view, request, now)?, ()))
             })?;
             return self.pump_agent(ix);
         }

@@ -7,7 +7,7 @@ use crate::{
     doubt::{Again, InDoubt},
     net::{ConnectionId, Frame},
     ops::Machine,
-    promises,
+    promises::{self, Heard},
     rng::Rng,
     world::{Happening, Step, World},
 };
@@ -382,7 +382,7 @@ impl World {
         }
         self.agencies[ix].last_proof.clone_from(&honest.proof);
         promises::no_record_looks_the_same(self, ix, &notice, now)?;
-        let heard = notice.clone();
+        let heard = Heard::new(&mut self.ghost, notice.clone());
         let mut fresh = false;
         let done = self.agent_runs(ix, |context, view| {
             let events = inbound::take_in(context, view, notice, now)?;
@@ -457,8 +457,7 @@ impl World {
         for frame in out.frames {
             self.agent_says(ix, frame)?;
         }
-        for (seq, request) in out.lost {
-            let event = exchange::given_up(seq, &request);
+        for event in out.settled {
             self.agent_runs(ix, |_, _| Ok((vec![event], ())))?;
         }
         self.ask_for_handles(ix)?;

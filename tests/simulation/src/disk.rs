@@ -128,6 +128,11 @@ impl SimDisk {
         self.inner().until_cut.is_some()
     }
 
+    /// Whether the power has gone.
+    pub fn is_cut(&self) -> bool {
+        self.inner().cut
+    }
+
     /// All faults that were set end; what was lost stays lost.
     pub fn heal(&self) {
         let mut inner = self.inner();

@@ -6,11 +6,10 @@
 
 use crate::{
     ops::Machine,
-    promises,
+    promises::{self, Heard},
     world::{Happening, Step, World},
 };
 use passerelle_agent::{event::Event, postponed};
-use passerelle_proto::v1;
 
 /// As in `passerelle_agent::session`: when permits are asked for again, and the longest pause.
 const FIRST_AGAIN_MS: u64 = 30_000;
@@ -21,7 +20,7 @@ pub struct InDoubt {
     /// What it says.
     pub events: Vec<Event>,
     /// The notice from which it followed.
-    pub heard: Option<v1::Notice>,
+    pub heard: Option<Heard>,
 }
 
 /// When permits are asked for again.

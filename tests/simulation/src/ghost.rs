@@ -8,6 +8,7 @@ use passerelle_model::{
     entry::{Entry, EntryBody, Record},
     ids::{AgencyId, AgreementId, CaseId, ConsentId, RequestId},
     pdp::{Effect, ItemRuling},
+    permit::Permit,
     statement::{
         AgreementTerms, Body, ConsentTerms, Item, Request, Statement, Withdrawal, WithdrawalScope,
     },
@@ -287,8 +288,9 @@ pub struct Ghost {
     pub erasing: BTreeSet<RequestId>,
     /// Requests whose key was destroyed, with where.
     pub erased: Vec<(usize, RequestId)>,
-    /// Permits that an agency may go by: proven to it with a quorum.
-    pub proven: BTreeSet<(usize, Digest)>,
+    /// Permits that an agency may go by: proven to it with a quorum. They stay when an old copy of
+    /// the log is put in place: the agency has their proofs.
+    pub proven: BTreeMap<(usize, Digest), Permit>,
     /// Requests that a person at the holder approved.
     pub approved: BTreeSet<RequestId>,
     /// Items of the newest permit of a request.

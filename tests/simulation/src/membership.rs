@@ -10,8 +10,8 @@ use crate::{
 use passerelle_agent::{
     config::{Config, Worker},
     context::Context,
+    erasure,
     home::Membership,
-    requester,
     store::Store,
 };
 use passerelle_model::{
@@ -163,15 +163,10 @@ impl World {
         self.resolve_doubt(ix, had, has)?;
         promises::no_key_is_lost(&self.ghost, &self.agencies[ix])?;
         let up = self.agencies[ix].up.as_ref().expect("it runs");
-        let unfinished = requester::unfinished_erasures(&up.context, up.store.view());
-        let Ok(unfinished) = unfinished else {
-            self.stop_agent(ix, false);
-            return self.agent_does_not_start(ix, "the file of keys can't be read");
-        };
-        for request in unfinished {
+        for request in erasure::unfinished(up.store.view()).expect("the projection") {
             let now = self.clock(Machine::Agency(ix));
             self.agent_runs(ix, |context, view| {
-                Ok((requester::erase(context, view, &request, now)?, ()))
+                Ok((erasure::finish(context, view, &request, now)?, ()))
             })?;
         }
         let after = self.rng.range(1, 200);

@@ -27,6 +27,20 @@ const FOUND: &[(u64, &str)] = &[
         "an offer whose write was cut short was there at the next start: the observer took it for \
      lost",
     ),
+    (
+        1_807,
+        "a notice whose sync failed was judged by an old copy of the log that was put in place \
+     meanwhile",
+    ),
+    (
+        3_334,
+        "a bit flipped in the last record after a power cut had taken the mark: two faults at once, \
+     which the observer took for one",
+    ),
+    (
+        3_491,
+        "the observer had forgotten a permit when an old copy of the log was put in its place",
+    ),
 ];
 
 #[test]

@@ -31,6 +31,8 @@ bugs! {
     a_local_policy_that_is_not_asked_is_found: LocalPolicyIgnored breaks TwoKeys;
     a_withdrawal_that_stops_nothing_is_found: WithdrawalStopsNothing breaks WithdrawalWins;
     a_withdrawal_that_is_told_to_nobody_is_found: WithdrawalToldToNobody breaks WithdrawalWins;
+    an_answer_that_leaves_after_a_withdrawal_is_found: LeavesAfterWithdrawal
+        breaks WithdrawalWins;
     a_decision_by_chance_is_found: DecisionByChance breaks DecisionsCanBeReplayed;
     an_append_without_sync_is_found: AppendWithoutSync breaks NothingAcknowledgedIsLost;
     a_key_that_is_not_durable_is_found: KeysWithoutSync breaks NothingAcknowledgedIsLost;

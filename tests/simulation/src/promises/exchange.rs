@@ -14,12 +14,12 @@ use passerelle_agent::{
     requester, state,
 };
 use passerelle_model::{
+    bytes::Digest,
     entry::{Entry, EntryBody},
     ids::RequestId,
-    permit::Permit,
-    statement::{Answer, Body, Envelope, Item, PAYLOAD_ANSWER},
+    statement::{Answer, Body, Envelope, Item, PAYLOAD_ANSWER, WithdrawalScope},
     time::Timestamp,
-    vocabulary::{CategoryKind, LegalBasis, Level, Outcome, Sector},
+    vocabulary::{Category, CategoryKind, LegalBasis, Level, Outcome, Sector},
 };
 use passerelle_proto::v1::{self, agent_frame, broker_frame};
 use prost::Message as _;
@@ -45,7 +45,8 @@ pub fn of_what_an_agent_says(
             let statement = envelope.unverified_statement().expect("an own statement");
             if let Body::Answer(answer) = statement.body {
                 no_entry_no_release(world, ix, &answer)?;
-                size_follows_from_the_permit(world, &answer, submit)?;
+                nothing_leaves_after_a_withdrawal_here(world, ix, &answer)?;
+                size_follows_from_the_permit(world, ix, &answer, submit)?;
             }
             Ok(())
         }
@@ -87,10 +88,81 @@ pub fn of_what_the_broker_says(world: &World, frame: &broker_frame::Frame) -> Re
 /// 1. A sealed answer leaves only by a permit that is in the log and was proven to this agency.
 fn no_entry_no_release(world: &World, ix: usize, answer: &Answer) -> Result<(), Broken> {
     let agency = &world.agencies[ix].id;
-    let proven = world.ghost.proven.contains(&(ix, answer.permit));
+    let proven = world.ghost.proven.contains_key(&(ix, answer.permit));
     ensure(proven, Promise::NoEntryNoRelease, || {
         format!("{agency} answers by a permit whose entry was never proven to it")
     })
+}
+
+/// 5. Nothing is released on a consent that was withdrawn at this agency, before the broker knows.
+fn nothing_leaves_after_a_withdrawal_here(
+    world: &World,
+    ix: usize,
+    answer: &Answer,
+) -> Result<(), Broken> {
+    let (agency, asked) = (
+        &world.agencies[ix],
+        world.ghost.reading.requests.get(&answer.request),
+    );
+    let (Some(up), Some(asked)) = (&agency.up, asked) else {
+        return Ok(());
+    };
+    let row = state::hold(up.store.view(), &answer.request).expect("the projection");
+    if row.and_then(|r| r.given).map(|g| g.outcome) != Some(Outcome::Released) {
+        return Ok(());
+    }
+    let waiting = state::outbox(up.store.view(), None, 10_000).expect("the projection");
+    for (_, stated) in waiting {
+        let statement = stated.envelope.unverified_statement();
+        let Body::Withdrawal(withdrawal) = statement.expect("an own statement").body else {
+            continue;
+        };
+        let covered = |category: &Category| match &withdrawal.scope {
+            WithdrawalScope::All => true,
+            WithdrawalScope::Recipient(recipient) => *recipient == asked.requester,
+            WithdrawalScope::Category(one) => one == category,
+        };
+        let rests = asked.resting_on(&withdrawal.consent);
+        ensure(!rests.iter().any(covered), Promise::WithdrawalWins, || {
+            format!(
+                "{} answers on a consent that was withdrawn there",
+                agency.id
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// A notice that an agent heard, and what the log had at its place then. An old copy of the log may
+/// be in place by the time it is judged.
+pub struct Heard {
+    notice: v1::Notice,
+    is_logged: bool,
+    size: Option<u64>,
+    root: Option<Digest>,
+}
+
+impl Heard {
+    /// As of now.
+    pub fn new(ghost: &mut Ghost, notice: v1::Notice) -> Self {
+        let index = usize::try_from(notice.index).expect("small");
+        let logged = ghost.log.get(index);
+        let is_logged = logged.is_some_and(|l| l.bytes == notice.entry);
+        let size = checkpoint(&notice).get(1).and_then(|s| s.parse().ok());
+        let root = size.and_then(|size| ghost.root(size));
+        Self {
+            is_logged,
+            size,
+            root,
+            notice,
+        }
+    }
+}
+
+/// The lines of the checkpoint in the proof of a notice.
+fn checkpoint(notice: &v1::Notice) -> Vec<&str> {
+    let lines = notice.proof.lines();
+    lines.skip_while(|l| *l != "passerelle/nord").collect()
 }
 
 /// 1. What an agent believes is in the log at its place, under cosignatures that a quorum made.
@@ -100,33 +172,22 @@ fn no_entry_no_release(world: &World, ix: usize, answer: &Answer) -> Result<(), 
 pub fn what_is_believed_is_in_the_log(
     world: &mut World,
     ix: usize,
-    notice: &v1::Notice,
+    heard: &Heard,
 ) -> Result<(), Broken> {
     let agency = world.agencies[ix].id.clone();
+    let notice = &heard.notice;
     let wrong = |how: &str| {
         let how = format!("{agency} believes entry {}: {how}", notice.index);
         Broken::new(Promise::NoEntryNoRelease, how)
     };
-    let index = usize::try_from(notice.index).expect("small");
-    let logged = world.ghost.log.get(index);
-    if logged.is_none_or(|l| l.bytes != notice.entry) {
+    if !heard.is_logged {
         return Err(wrong("the log has another one, or none"));
     }
-    let lines: Vec<_> = notice.proof.lines().collect();
-    let origin = lines.iter().position(|l| *l == "passerelle/nord");
-    let checkpoint = origin.and_then(|o| lines.get(o..)).unwrap_or_default();
-    let size: Option<u64> = checkpoint.get(1).and_then(|s| s.parse().ok());
-    let size = size.ok_or_else(|| wrong("no checkpoint"))?;
-    let root = world
-        .ghost
-        .root(size)
-        .ok_or_else(|| wrong("more than there is"))?;
-    let cosigners = world
-        .ghost
-        .cosigned
-        .get(&(size, root))
-        .cloned()
-        .unwrap_or_default();
+    let size = heard.size.ok_or_else(|| wrong("no checkpoint"))?;
+    let root = heard.root.ok_or_else(|| wrong("more than there is"))?;
+    let cosigners = world.ghost.cosigned.get(&(size, root));
+    let cosigners = cosigners.cloned().unwrap_or_default();
+    let checkpoint = checkpoint(notice);
     let shown = |id: &&passerelle_model::ids::AgencyId| {
         let name = passerelle_model::ids::witness_name(&crate::broker::federation(), id);
         let line = format!("\u{2014} {name} ");
@@ -146,11 +207,10 @@ pub fn what_is_believed_is_in_the_log(
     let entry = Entry::from_bytes(&notice.entry).expect("an entry of the log");
     if let EntryBody::Offered { permit } = entry.body {
         let digest = permit.digest().expect("a permit");
-        world.ghost.proven.insert((ix, digest));
-        world
-            .ghost
-            .permitted
-            .insert(permit.request.clone(), permit.items.clone());
+        let ghost = &mut world.ghost;
+        let items = permit.items.clone();
+        ghost.permitted.insert(permit.request.clone(), items);
+        ghost.proven.insert((ix, digest), *permit);
     }
     Ok(())
 }
@@ -158,13 +218,13 @@ pub fn what_is_believed_is_in_the_log(
 /// 9. The size of a sealed answer follows from its permit.
 fn size_follows_from_the_permit(
     world: &World,
+    ix: usize,
     answer: &Answer,
     submit: &v1::Submit,
 ) -> Result<(), Broken> {
     let payload = submit.payloads.get(PAYLOAD_ANSWER).map_or(0, Vec::len);
-    let items = permit_of(world, answer)
-        .map(|p| p.items)
-        .unwrap_or_default();
+    let permit = world.ghost.proven.get(&(ix, answer.permit));
+    let items = permit.map(|p| p.items.as_slice()).unwrap_or_default();
     let long = items.len() > 3 || items.iter().any(|i| i.level == Level::Detail);
     let expected = if long { 65_536 } else { 8_192 };
     // Encapsulated key, tag, and the padding's own length field.
@@ -172,15 +232,6 @@ fn size_follows_from_the_permit(
     ensure(right, Promise::SilenceLooksTheSame, || {
         format!("a sealed answer has {payload} bytes, and its permit says {expected}")
     })
-}
-
-fn permit_of(world: &World, answer: &Answer) -> Option<Permit> {
-    let (_, index) = world.ghost.reading.permits.get(&answer.permit)?;
-    let logged = world.ghost.log.get(usize::try_from(*index).ok()?)?;
-    match &logged.record.entry.body {
-        EntryBody::Offered { permit } => Some((**permit).clone()),
-        _ => None,
-    }
 }
 
 /// Everything about a transaction of an agent.

@@ -14,7 +14,7 @@ pub use blind::{
     the_brokers_disk_is_blind,
 };
 pub use exchange::{
-    of_what_an_agent_journals, of_what_an_agent_says, of_what_the_broker_says,
+    Heard, of_what_an_agent_journals, of_what_an_agent_says, of_what_the_broker_says,
     what_is_believed_is_in_the_log,
 };
 pub use history::{
