@@ -39,35 +39,30 @@ pub(crate) fn note(view: &mut Overlay<'_>, row: &HoldRow) {
 /// # Errors
 /// The store.
 pub fn waiting(view: &dyn Read, limit: usize) -> Result<Vec<(RequestId, Digest)>, StoreError> {
-    let mut found = Vec::new();
-    for (key, _) in view.scan(POSTPONED.as_bytes(), None, limit)? {
-        let id = key.get(POSTPONED.len()..).unwrap_or_default();
-        let row: Option<HoldRow> = state::load(view, &key::of(key::HOLD, id))?;
-        found.extend(row.and_then(|row| Some((row.request, row.postponed?))));
-    }
-    Ok(found)
+    those(view, limit, |_| true)
 }
 
-/// Of the requests that wait those for which none was asked for yet, at most [`AT_ONCE`].
-fn unasked(view: &dyn Read) -> Result<Vec<(RequestId, Digest)>, StoreError> {
+/// Those of the requests that wait which are `wanted`, at most `limit`.
+fn those(
+    view: &dyn Read,
+    limit: usize,
+    wanted: impl Fn(&HoldRow) -> bool,
+) -> Result<Vec<(RequestId, Digest)>, StoreError> {
     let mut found = Vec::new();
     let mut after = None;
-    loop {
+    while found.len() < limit {
         let page = view.scan(POSTPONED.as_bytes(), after.as_deref(), AT_ONCE)?;
-        let Some((last, _)) = page.last() else {
-            return Ok(found);
-        };
+        let Some((last, _)) = page.last() else { break };
         after = Some(last.clone());
         for (key, _) in page {
             let id = key.get(POSTPONED.len()..).unwrap_or_default();
             let row: Option<HoldRow> = state::load(view, &key::of(key::HOLD, id))?;
-            let row = row.filter(|row| row.renewing.is_none() || row.renewing != row.postponed);
+            let row = row.filter(&wanted);
             found.extend(row.and_then(|row| Some((row.request, row.postponed?))));
-            if found.len() >= AT_ONCE {
-                return Ok(found);
-            }
         }
     }
+    found.truncate(limit);
+    Ok(found)
 }
 
 /// Asks for another permit wherever one is missing and was not asked for. Nothing while the clock
@@ -86,7 +81,8 @@ pub fn ask_again(
         return Ok(Vec::new());
     }
     let mut events = Vec::new();
-    for (request, permit) in unasked(view).map_err(storage)? {
+    let unasked = |row: &HoldRow| row.renewing != row.postponed;
+    for (request, permit) in those(view, AT_ONCE, unasked).map_err(storage)? {
         tracing::info!(%request, "another permit is asked for");
         let body = Body::Renewal(Renewal { request, permit });
         events.push(Event::Stated(Box::new(context.say(now, body)?.done())));

@@ -287,29 +287,14 @@ impl CertificateAuthority {
     /// Makes the certificate of `agency` for the key in `csr_pem`, for `lifetime_s` from `now`.
     ///
     /// Only the key is taken from the request (RFC 2986), never a name: the caller says who asks,
-    /// after it has checked the invitation.
+    /// after it has checked the invitation `token`. The serial follows from the invitation and the
+    /// key: whoever asks again by the same invitation with the same key gets a certificate of the
+    /// same serial, and nobody else does.
     ///
     /// # Errors
     /// [`CaError::Request`] when it is too large, not parseable, not signed by its own key, or of
     /// another kind than P-256 and Ed25519; else as [`Self::issue_server`].
     pub fn issue_agency(
-        &self,
-        csr_pem: &str,
-        agency: &AgencyId,
-        now: Timestamp,
-        lifetime_s: u64,
-    ) -> Result<IssuedCertificate, CaError> {
-        let key = key_of_request(csr_pem)?;
-        self.issue_client(&key, agency, random_serial()?, now, lifetime_s)
-    }
-
-    /// As [`Self::issue_agency`], with a serial that follows from the invitation and the key: whoever
-    /// asks again by the same invitation with the same key gets a certificate of the same serial,
-    /// and nobody else does.
-    ///
-    /// # Errors
-    /// As [`Self::issue_agency`].
-    pub fn issue_by_invitation(
         &self,
         csr_pem: &str,
         agency: &AgencyId,

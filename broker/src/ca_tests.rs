@@ -15,6 +15,10 @@ fn authority() -> CertificateAuthority {
     CertificateAuthority::create(&federation(), NOW, [0xff; 16]).unwrap()
 }
 
+fn token() -> Digest {
+    Digest([7; 32])
+}
+
 fn agency() -> AgencyId {
     "police-nord".parse().unwrap()
 }
@@ -57,7 +61,7 @@ fn names_in_a_request_are_ignored() {
     let authority = authority();
     let key = new_key().unwrap();
     let issued = authority
-        .issue_agency(&request(&key, &key), &agency(), NOW, DAY_S)
+        .issue_agency(&request(&key, &key), &agency(), &token(), NOW, DAY_S)
         .unwrap();
     let certificate = X509::from_pem(issued.pem.as_bytes()).unwrap();
     assert_eq!(uris(&certificate), ["passerelle://nord/police-nord"]);
@@ -83,14 +87,14 @@ fn names_in_a_request_are_ignored() {
 fn an_ed25519_request_is_accepted() {
     let key = PKey::generate_ed25519().unwrap();
     authority()
-        .issue_agency(&request(&key, &key), &agency(), NOW, DAY_S)
+        .issue_agency(&request(&key, &key), &agency(), &token(), NOW, DAY_S)
         .unwrap();
 }
 
 #[test]
 fn a_request_not_signed_by_its_own_key_is_refused() {
     let (key, other) = (new_key().unwrap(), new_key().unwrap());
-    let refused = authority().issue_agency(&request(&key, &other), &agency(), NOW, DAY_S);
+    let refused = authority().issue_agency(&request(&key, &other), &agency(), &token(), NOW, DAY_S);
     assert!(matches!(
         refused,
         Err(CaError::Request("its signature does not verify"))
@@ -115,7 +119,7 @@ fn malformed_weak_and_oversized_requests_are_refused() {
         &large,
     ] {
         let refused = authority
-            .issue_agency(csr, &agency(), NOW, DAY_S)
+            .issue_agency(csr, &agency(), &token(), NOW, DAY_S)
             .unwrap_err();
         assert!(matches!(refused, CaError::Request(_)), "{refused}");
         assert_eq!(refused.code(), ErrorCode::Malformed);
@@ -123,16 +127,15 @@ fn malformed_weak_and_oversized_requests_are_refused() {
 }
 
 #[test]
-fn serials_are_fresh_and_of_one_length() {
+fn serials_are_positive_and_of_one_length() {
     let authority = authority();
     let key = new_key().unwrap();
     let csr = request(&key, &key);
     let mut serials: Vec<_> = (0..8)
-        .map(|_| {
-            authority
-                .issue_agency(&csr, &agency(), NOW, DAY_S)
-                .unwrap()
-                .serial_hex
+        .map(|number| {
+            let token = Digest([number; 32]);
+            let issued = authority.issue_agency(&csr, &agency(), &token, NOW, DAY_S);
+            issued.unwrap().serial_hex
         })
         .collect();
     serials.sort();
@@ -232,7 +235,7 @@ fn a_serial_by_invitation_is_that_of_the_token_and_the_key() {
     let serial = |key: &PKey<Private>, token: u8, now: Timestamp| {
         let csr = request(key, key);
         let token = Digest([token; 32]);
-        let issued = authority.issue_by_invitation(&csr, &agency(), &token, now, DAY_S);
+        let issued = authority.issue_agency(&csr, &agency(), &token, now, DAY_S);
         let issued = issued.unwrap();
         let certificate = X509::from_pem(issued.pem.as_bytes()).unwrap();
         assert!(certificate.public_key().unwrap().public_eq(key));

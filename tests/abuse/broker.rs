@@ -64,13 +64,7 @@ async fn a_permit_that_no_rule_gives_releases_nothing_and_is_named_by_whoever_ve
     offices.until(&denied.line.request, Status::Denied).await?;
     let sound = offices.log_with(|_| true).await?;
     sound.verify()?;
-    let broker = Corrupt::in_place_of(
-        &mut offices.federation,
-        Lawless::claiming_the_law(),
-        honest(),
-    )
-    .await?;
-    offices.connected().await?;
+    let broker = lawless(&mut offices).await?;
     let asked = offices.ask(&offices.person, "ana").await?;
     let id = asked.line.request.as_str();
     let permitted = |entry: &EntryBody| match entry {
@@ -95,19 +89,21 @@ async fn a_permit_that_no_rule_gives_releases_nothing_and_is_named_by_whoever_ve
     Ok(())
 }
 
+/// A broker that permits whatever is asked takes the place of the honest one.
+async fn lawless(offices: &mut Offices) -> Result<Corrupt> {
+    let decides = Lawless::claiming_the_law();
+    let broker = Corrupt::in_place_of(&mut offices.federation, decides, honest()).await?;
+    offices.connected().await?;
+    Ok(broker)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_permit_on_a_consent_of_somebody_else_or_withdrawn_releases_nothing() -> Result<()> {
     let mut offices = Offices::open().await?;
     let federation = &offices.federation;
     let of_another = federation.consent(CLINIC, &offices.stranger, "in_service", HOUSE, CLINIC);
     of_another.await?.done()?;
-    let broker = Corrupt::in_place_of(
-        &mut offices.federation,
-        Lawless::claiming_the_law(),
-        honest(),
-    )
-    .await?;
-    offices.connected().await?;
+    let broker = lawless(&mut offices).await?;
     let asked = offices.ask(&offices.person, "ana").await?;
     let why = is_declined_by_the_clinic(&offices, &asked.line.request).await?;
     assert!(why.contains("unknown_consent"), "{why}");
@@ -134,13 +130,7 @@ async fn a_permit_on_a_consent_recorded_elsewhere_waits_for_a_person_whatever_it
     let federation = &offices.federation;
     let elsewhere = federation.consent(HOUSE, &offices.person, "in_service", HOUSE, CLINIC);
     elsewhere.await?.done()?;
-    let broker = Corrupt::in_place_of(
-        &mut offices.federation,
-        Lawless::claiming_the_law(),
-        honest(),
-    )
-    .await?;
-    offices.connected().await?;
+    let broker = lawless(&mut offices).await?;
     let asked = offices.ask(&offices.person, "ana").await?;
     let waits = |line: &RequestLine| line.status == Status::HolderReview;
     let federation = &offices.federation;

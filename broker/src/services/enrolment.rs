@@ -105,10 +105,9 @@ impl EnrolmentService {
         let projection = broker.sequencer.view().projection.clone();
         let former = stored(state::agency(projection.as_ref(), &agency))?;
         let (csr, token) = (&shown.csr_pem, &shown.token);
-        let issued =
-            broker
-                .ca
-                .issue_by_invitation(csr, &agency, token, clock::now(), AGENCY_LIFETIME_S);
+        let issued = broker
+            .ca
+            .issue_agency(csr, &agency, token, clock::now(), AGENCY_LIFETIME_S);
         let certificate = issued.map_err(refused_request)?;
         let command = Command::Enrol {
             agency: agency.clone(),
@@ -156,7 +155,7 @@ impl EnrolmentService {
         let (csr, agency) = (&shown.csr_pem, &member.agency);
         let issued = broker
             .ca
-            .issue_by_invitation(csr, agency, token, entry.at, AGENCY_LIFETIME_S);
+            .issue_agency(csr, agency, token, entry.at, AGENCY_LIFETIME_S);
         let certificate = issued.map_err(refused_request)?;
         if certificate.serial_hex != member.certificate {
             return Err(invalid());

@@ -216,8 +216,9 @@ pub(crate) fn agency_of(
     request.set_pubkey(&key).unwrap();
     request.sign(&key, MessageDigest::sha256()).unwrap();
     let csr = String::from_utf8(request.build().to_pem().unwrap()).unwrap();
+    let token = passerelle_model::bytes::Digest::of(name.as_bytes());
     let issued = issuer
-        .issue_agency(&csr, &name.parse().unwrap(), now(), lifetime_s)
+        .issue_agency(&csr, &name.parse().unwrap(), &token, now(), lifetime_s)
         .unwrap();
     let key_pem = key.private_key_to_pem_pkcs8().unwrap();
     let config = client_config(trusted, Some((&issued.pem, &key_pem)));

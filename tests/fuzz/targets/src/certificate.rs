@@ -7,8 +7,11 @@ use passerelle_broker::{
     ca::{CertificateAuthority, MAX_CSR_BYTES},
     tls::{MAX_CERTIFICATE_BYTES, PeerCertificate, PeerFault},
 };
-use passerelle_model::ids::FederationId;
+use passerelle_model::{bytes::Digest, ids::FederationId};
 use std::sync::LazyLock;
+
+/// The invitation by which a certificate is asked for.
+const TOKEN: Digest = Digest([5; 32]);
 
 static AUTHORITY: LazyLock<CertificateAuthority> = LazyLock::new(|| {
     CertificateAuthority::create(&world::federation(), world::NOW, [1; 16]).unwrap()
@@ -38,7 +41,7 @@ fn pem(label: &str, der: &[u8]) -> String {
 
 fn request(text: &str) {
     let agency = world::member(0);
-    let Ok(issued) = AUTHORITY.issue_agency(text, &agency, world::NOW, 86_400) else {
+    let Ok(issued) = AUTHORITY.issue_agency(text, &agency, &TOKEN, world::NOW, 86_400) else {
         return;
     };
     assert!(text.len() <= MAX_CSR_BYTES);

@@ -78,8 +78,9 @@ fn certificates() -> Vec<Vec<u8>> {
         .unwrap();
     let authority =
         CertificateAuthority::create(&world::federation(), world::NOW, [2; 16]).unwrap();
+    let token = passerelle_model::bytes::Digest([3; 32]);
     let issued = authority
-        .issue_agency(&text, &world::member(0), world::NOW, 86_400)
+        .issue_agency(&text, &world::member(0), &token, world::NOW, 86_400)
         .unwrap();
     let peer = X509::from_pem(issued.pem.as_bytes()).unwrap();
     let root = authority.certificate_pem().unwrap();
