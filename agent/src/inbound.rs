@@ -117,7 +117,12 @@ fn follow(
     notice: &CheckedNotice,
     now: Timestamp,
 ) -> Result<Offer, ErrorCode> {
-    if let Some(said) = check_said(notice, trust)? {
+    // There is such a row for what this agency has signed, and for nothing else.
+    let is_ours = |statement: &_| {
+        let sent = state::sent(view, statement).map_err(storage)?;
+        Ok(sent.is_some())
+    };
+    if let Some(said) = check_said(notice, trust, is_ours)? {
         return match &said.statement().body {
             Body::Answer(answer) => Ok(Offer {
                 unusable: false,

@@ -51,7 +51,7 @@ pub(crate) fn take_in(notice: &CheckedNotice, trust: &Trust) -> Noticed {
         what = notice.entry().body.code(),
         "the broker kept a notice back and sent it after later ones"
     );
-    let takes_away = match check_said(notice, trust) {
+    let takes_away = match check_said(notice, trust, |_| Ok(false)) {
         Ok(Some(said)) => matches!(said.statement().body, Body::Withdrawal(_)),
         Ok(None) => matches!(
             notice.entry().body,

@@ -398,14 +398,16 @@ fn what_an_agency_is_said_to_say_needs_its_signature() {
     let trust = asked.federation.trust("clinic");
     let honest = asked.federation.said(NOW, "police", asked.envelope.clone());
     let checked = check_notice(honest, &trust).unwrap();
-    let said = check_said(&checked, &trust).unwrap().unwrap();
+    let said = check_said(&checked, &trust, nothing_is_ours)
+        .unwrap()
+        .unwrap();
     assert!(matches!(said.statement().body, Body::Request(_)));
     let stolen = asked
         .federation
         .said(NOW, "mentors", asked.envelope.clone());
     let checked = check_notice(stolen, &trust).unwrap();
     assert_eq!(
-        check_said(&checked, &trust).err(),
+        check_said(&checked, &trust, nothing_is_ours).err(),
         Some(ErrorCode::WrongAgency)
     );
     let mut forged = asked.envelope.clone();
@@ -413,9 +415,34 @@ fn what_an_agency_is_said_to_say_needs_its_signature() {
     let forged = asked.federation.said(NOW, "police", forged);
     let checked = check_notice(forged, &trust).unwrap();
     assert_eq!(
-        check_said(&checked, &trust).err(),
+        check_said(&checked, &trust, nothing_is_ours).err(),
         Some(ErrorCode::BadSignature)
     );
+    // Nor is another agency's word taken for ours, whatever the journal has.
+    assert_eq!(
+        check_said(&checked, &trust, |_| Ok(true)).err(),
+        Some(ErrorCode::BadSignature)
+    );
+    // Our own is the one that our journal has, and no other.
+    let own = asked.federation.trust("police");
+    let checked = check_notice(
+        asked.federation.said(NOW, "police", asked.envelope.clone()),
+        &own,
+    );
+    let checked = checked.unwrap();
+    let digest = asked.envelope.digest();
+    let said = check_said(&checked, &own, |d| Ok(*d == digest));
+    assert!(said.unwrap().is_some());
+    let mut forged = asked.envelope.clone();
+    forged.signature.0[0] ^= 1;
+    let forged = asked.federation.said(NOW, "police", forged);
+    let checked = check_notice(forged, &own).unwrap();
+    let said = check_said(&checked, &own, nothing_is_ours);
+    assert_eq!(said.err(), Some(ErrorCode::BadSignature));
+}
+
+fn nothing_is_ours(_: &Digest) -> Result<bool, ErrorCode> {
+    Ok(false)
 }
 
 #[test]
