@@ -19,7 +19,10 @@ use passerelle_broker::{
     ca::CertificateAuthority,
     tls::{RevokedSerials, ServerCertificate, server_config},
 };
-use passerelle_model::ids::{AgencyId, FederationId};
+use passerelle_model::{
+    bytes::Digest,
+    ids::{AgencyId, FederationId},
+};
 use passerelle_proto::v1::{
     self, agent_frame, broker_frame,
     exchange_client::ExchangeClient,
@@ -125,7 +128,7 @@ fn prepare(dir: &Path) -> Result<()> {
     for name in ["holder", "asker"] {
         let agency: AgencyId = name.parse()?;
         let (key, csr) = new_key_and_csr(&agency)?;
-        let issued = ca.issue_agency(&csr, &agency, now, DAY_S)?;
+        let issued = ca.issue_agency(&csr, &agency, &Digest([0; 32]), now, DAY_S)?;
         TlsIdentity::new(&issued.pem, &key).save(&dir.join(format!("{name}.pem")))?;
     }
     Ok(())
