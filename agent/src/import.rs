@@ -42,10 +42,13 @@ pub async fn import(
     csv: &[u8],
     dry_run: bool,
 ) -> Result<ImportReport, ImportFailure> {
-    let mapping = Mapping::from_toml(mapping).map_err(|e| ImportFailure::File(e.to_string()))?;
-    let parsed = csv_import::parse(&mapping, csv);
-    let parsed = parsed.map_err(|e| ImportFailure::File(e.to_string()))?;
-    let (mut report, changed) = compare(node.core.view(), parsed).map_err(ImportFailure::Agent)?;
+    // Seconds for a large file: not on a thread that serves others.
+    let (mut report, changed) = tokio::task::block_in_place(|| {
+        let refused = |why: String| ImportFailure::File(why);
+        let mapping = Mapping::from_toml(mapping).map_err(|e| refused(e.to_string()))?;
+        let parsed = csv_import::parse(&mapping, csv).map_err(|e| refused(e.to_string()))?;
+        compare(node.core.view(), parsed).map_err(ImportFailure::Agent)
+    })?;
     report.dry_run = dry_run;
     if !dry_run && !changed.is_empty() {
         store(node, changed).await.map_err(ImportFailure::Agent)?;

@@ -143,9 +143,7 @@ pub(crate) fn main() -> ExitCode {
     };
     logging::init(cli.role.is_service());
     let global = cli.global;
-    let outcome = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
+    let outcome = runtime(cli.role.is_service())
         .map_err(Failure::from)
         .and_then(|runtime| {
             let outcome = runtime.block_on(dispatch(cli));
@@ -158,6 +156,19 @@ pub(crate) fn main() -> ExitCode {
         failure.exit
     });
     ExitCode::from(exit.code())
+}
+
+/// A service keeps half of the processors free for its writer and for what may block: on two, a
+/// second thread for the streams would mostly wake up to find nothing left to do, which costs a
+/// tenth of an exchange.
+fn runtime(is_service: bool) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if is_service && std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        let processors = std::thread::available_parallelism();
+        let processors = processors.map_or(1, std::num::NonZero::get);
+        builder.worker_threads(processors.div_ceil(2));
+    }
+    builder.enable_all().build()
 }
 
 /// Help and version as they are, a mistake too, unless a script reads: that gets its one line.
