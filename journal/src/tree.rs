@@ -14,6 +14,7 @@
 //! such a proof is not given away, the files are made again, and it is read again.
 
 mod files;
+mod tile;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;

@@ -118,12 +118,14 @@ fn sizes_around_powers_of_256_survive_an_orderly_end_and_a_kill() {
         assert_same(&stored, &tree, indices());
         for path in new_tiles(0, size) {
             if path.kind() != TileKind::Entries {
-                let content = tile_content(&stored, &path).unwrap();
+                let content = stored.tile(&path).unwrap();
                 assert_eq!(content, tile_content(&tree, &path).unwrap());
             }
         }
         let beyond = TilePath::new(TileKind::Hashes(0), size / 256, (size % 256) as u16 + 1);
-        assert!(beyond.is_some_and(|beyond| tile_content(&stored, &beyond).is_err()));
+        assert!(stored.tile(&beyond.unwrap()).is_err());
+        let entries = TilePath::new(TileKind::Entries, 0, 1).unwrap();
+        assert!(stored.tile(&entries).is_err());
     }
 }
 
@@ -177,6 +179,36 @@ fn damage_under_a_running_tree_is_mended_and_no_wrong_proof_is_given() {
         lock(&stored.roots).clear();
         assert_same(&stored, &tree, 0..11);
         std::fs::write(&path, bytes).unwrap();
+    }
+}
+
+#[test]
+fn damage_under_a_running_tree_is_mended_before_a_tile_is_given() {
+    let dir = scratch();
+    let (journal, tree) = journal(dir.path(), 771);
+    drop(open(dir.path(), &journal));
+    let stored = open(dir.path(), &journal);
+    let of = |level, index, width| TilePath::new(TileKind::Hashes(level), index, width).unwrap();
+    let tiles = [
+        of(0, 0, 256),
+        of(0, 1, 1),
+        of(0, 3, 2),
+        of(0, 3, 3),
+        of(1, 0, 1),
+        of(1, 0, 2),
+        of(1, 0, 3),
+    ];
+    let all: Vec<_> = damages(dir.path());
+    let hashes = |path: &Path| path.ends_with("level-00") || path.ends_with("level-08");
+    for (path, bytes, damaged) in all.iter().filter(|d| hashes(&d.0)).step_by(37) {
+        std::fs::write(path, damaged).unwrap();
+        for tile in &tiles {
+            assert_eq!(
+                stored.tile(tile).unwrap(),
+                tile_content(&tree, tile).unwrap()
+            );
+        }
+        std::fs::write(path, bytes).unwrap();
     }
 }
 
