@@ -331,6 +331,7 @@ fn offered(
             record_found: None,
             verdict: None,
             given: None,
+            held_back: None,
             renewing: None,
             postponed: None,
             stopped: None,

@@ -79,8 +79,10 @@ struct Waiting {
 pub struct Outgoing {
     /// These, in order.
     pub frames: Vec<agent_frame::Frame>,
-    /// To be journaled, one by one: what is not sent after all.
-    pub settled: Vec<Event>,
+    /// To be journaled, one by one: what can't ever be sent.
+    pub lost: Vec<Event>,
+    /// Places of answers that must not leave any more: see [`crate::inbound::hold_back`].
+    pub fallen: Vec<u64>,
     /// When to look again, by the steady clock, whatever happens until then.
     pub wake: Option<Duration>,
 }
@@ -181,7 +183,7 @@ impl Exchange {
                 continue;
             };
             if seq < withdrawn_before && rests_on_nothing(view, &stated, now.wall)? {
-                out.settled.push(Event::HeldBack { seq });
+                out.fallen.push(seq);
                 continue;
             }
             match submit(view, context, seq < self.sign_before, seq, stated)? {
@@ -190,7 +192,7 @@ impl Exchange {
                     self.in_flight
                         .insert(seq, now.steady.saturating_add(DEADLINE));
                 }
-                Err(request) => out.settled.push(given_up(seq, &request)),
+                Err(request) => out.lost.push(given_up(seq, &request)),
             }
         }
         let times = self.waiting.values().map(|waiting| waiting.not_before);
@@ -269,11 +271,7 @@ fn rests_on_nothing(view: &dyn Read, stated: &Stated, now: Timestamp) -> Result<
     let Ok(Body::Answer(answer)) = statement.map(|s| s.body) else {
         return Ok(false);
     };
-    let fell = ground::has_fallen(view, &answer.request, now)?;
-    if fell {
-        tracing::warn!(request = %answer.request, "withdrawn since it was made: an answer is held back");
-    }
-    Ok(fell)
+    ground::has_fallen(view, &answer.request, now)
 }
 
 /// The frame of a statement, or the request whose openings are lost.

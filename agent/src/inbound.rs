@@ -16,7 +16,11 @@ use crate::{
 };
 use futures_util::future::{BoxFuture, ready};
 use passerelle_model::{
-    entry::EntryBody, error::ErrorCode, statement::Body, store::Read, time::Timestamp,
+    entry::EntryBody,
+    error::ErrorCode,
+    statement::{Answer, Body},
+    store::Read,
+    time::Timestamp,
 };
 use passerelle_proto::v1;
 use std::sync::{
@@ -235,6 +239,39 @@ const fn is_passing(code: ErrorCode) -> bool {
     )
 }
 
+/// Holds back the answer at place `seq` of the outbox: what it rested on was withdrawn since it was
+/// made. What leaves instead is what would be answered now.
+///
+/// # Errors
+/// The store, or no randomness.
+pub fn hold_back(
+    context: &Context,
+    view: &dyn Read,
+    seq: u64,
+    now: Timestamp,
+) -> Result<Vec<Event>, ErrorCode> {
+    let Some(answer) = answer_at(view, seq)? else {
+        return Ok(Vec::new());
+    };
+    tracing::warn!(request = %answer.request, "withdrawn since it was made: an answer is held back");
+    let trust = context.trust(view).map_err(storage)?;
+    let mut events = vec![Event::HeldBack { seq }];
+    events.extend(review::after_withdrawal(
+        context, view, &trust, &answer, now,
+    )?);
+    Ok(events)
+}
+
+/// The answer at place `seq` of the outbox, if there is one.
+fn answer_at(view: &dyn Read, seq: u64) -> Result<Option<Answer>, ErrorCode> {
+    let stated: Option<Stated> = state::load(view, &key::out(seq)).map_err(storage)?;
+    let statement = stated.and_then(|s| s.envelope.unverified_statement().ok());
+    Ok(match statement.map(|s| s.body) {
+        Some(Body::Answer(answer)) => Some(answer),
+        _ => None,
+    })
+}
+
 pub(crate) fn after_reply(
     context: &Context,
     view: &dyn Read,
@@ -245,9 +282,7 @@ pub(crate) fn after_reply(
     let Some(code) = code.filter(|code| is_mendable(*code)) else {
         return Ok(Vec::new());
     };
-    let stated: Option<Stated> = state::load(view, &key::out(seq)).map_err(storage)?;
-    let statement = stated.and_then(|s| s.envelope.unverified_statement().ok());
-    let Some(Body::Answer(answer)) = statement.map(|s| s.body) else {
+    let Some(answer) = answer_at(view, seq)? else {
         return Ok(Vec::new());
     };
     let trust = context.trust(view).map_err(storage)?;

@@ -1,4 +1,4 @@
-//! Human review at the holder, and what follows when the broker refuses an answer.
+//! Human review at the holder, and what follows when an answer is refused or held back.
 //!
 //! In scope: a reviewer's word, a second approver, permits that ran out meanwhile. Functions of
 //! the state, run by the single writer. Out of scope: who may review (the agency's settings).
@@ -77,6 +77,31 @@ pub fn review(
 fn latest_offer(view: &dyn Read, request: &RequestId) -> Result<Option<CheckedNotice>, ErrorCode> {
     let noticed = state::offer(view, request).map_err(storage)?;
     Ok(noticed.and_then(CheckedNotice::from_journal))
+}
+
+/// What follows when an answer is held back: the permit is used as if none had been made.
+///
+/// # Errors
+/// The store, or no randomness.
+pub fn after_withdrawal(
+    context: &Context,
+    view: &dyn Read,
+    trust: &Trust,
+    answer: &Answer,
+    now: Timestamp,
+) -> Result<Vec<Event>, ErrorCode> {
+    let row = state::hold(view, &answer.request).map_err(storage)?;
+    let (Some(mut row), Some(notice)) = (row, latest_offer(view, &answer.request)?) else {
+        return Ok(Vec::new());
+    };
+    let EntryBody::Offered { permit } = &notice.entry().body else {
+        return Ok(Vec::new());
+    };
+    if row.stopped.is_some() {
+        return Ok(Vec::new());
+    }
+    row.given = None;
+    use_permit(context, view, &notice, permit, Some(&row), trust, now)
 }
 
 /// What follows when the broker refused our answer because of its permit: another offer may have

@@ -348,9 +348,16 @@ impl Stream<'_> {
         for frame in out.frames {
             self.send(frame).await?;
         }
-        for event in out.settled {
+        for event in out.lost {
             let written = self.node.core.write(now.wall, |_| Ok((vec![event], ())));
             written.await?;
+        }
+        for seq in out.fallen {
+            let context = Arc::clone(context);
+            let held = self.node.core.write(now.wall, move |view| {
+                Ok((inbound::hold_back(&context, view, seq, now.wall)?, ()))
+            });
+            held.await?;
         }
         Ok(out.wake)
     }

@@ -7,7 +7,7 @@ use crate::{
     apply::{body_of, edit_ask, edit_hold, edit_meta, note_withdrawal, status_of},
     event::Stated,
     standing,
-    state::{self, HoldRow, SentRow, key},
+    state::{self, GivenRow, HoldRow, SentRow, key},
 };
 use passerelle_model::{
     bytes::Digest,
@@ -136,32 +136,35 @@ fn settle_answer(row: &mut HoldRow, statement: &Digest, code: Option<ErrorCode>)
 /// # Errors
 /// As [`apply`](crate::apply::apply).
 pub(crate) fn held_back(view: &mut Overlay<'_>, seq: u64) -> Result<(), StoreError> {
-    let code = ErrorCode::PermitWithdrawn;
     let sent = SentRow {
-        code: Some(code),
+        code: Some(ErrorCode::PermitWithdrawn),
         index: None,
     };
     let Some((digest, Body::Answer(answer))) = take_out(view, seq, sent)? else {
         return Ok(());
     };
     // What was given is kept: it may have been taken on an earlier stream, whose end came before
-    // the broker's word.
+    // the broker's word. Until something is said instead, the permit is one to ask about again.
     edit_hold(view, &answer.request, |row| {
-        let is_it = row.given.as_ref().is_some_and(|g| g.statement == digest);
-        if is_it && row.stopped.is_none() {
-            row.status = Status::Stopped;
-            row.stopped = Some(code.code().to_owned());
+        if row.given.as_ref().is_some_and(|g| g.statement == digest) {
+            row.held_back = row.given.take();
+            if row.stopped.is_none() {
+                row.status = Status::Offered;
+                row.postponed = Some(answer.permit);
+            }
         }
     })
 }
 
 /// An answer of ours is in the log. If it was held back, it had left before.
 pub(crate) fn came_back(row: &mut HoldRow, statement: &Digest) {
-    let was_held_back = row.stopped.as_deref() == Some(ErrorCode::PermitWithdrawn.code());
-    let given = row.given.as_mut().filter(|g| g.statement == *statement);
-    if let Some(given) = given.filter(|g| was_held_back && !g.accepted) {
-        given.accepted = true;
-        row.status = status_of(given.outcome);
-        row.stopped = None;
-    }
+    let Some(held) = row.held_back.take_if(|held| held.statement == *statement) else {
+        return;
+    };
+    row.status = status_of(held.outcome);
+    row.stopped = None;
+    row.given = Some(GivenRow {
+        accepted: true,
+        ..held
+    });
 }

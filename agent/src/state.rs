@@ -19,7 +19,7 @@ use passerelle_model::{
     statement::{AgencyKeys, Item, Request},
     store::{Overlay, Read, StoreError},
     time::Timestamp,
-    vocabulary::{EmergencyKind, LegalBasis, Outcome, Purpose, WorkerRole},
+    vocabulary::{Category, EmergencyKind, LegalBasis, Outcome, Purpose, WorkerRole},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeSet;
@@ -198,6 +198,8 @@ pub struct HoldRow {
     pub verdict: Option<VerdictRow>,
     /// The answer.
     pub given: Option<GivenRow>,
+    /// One that was made before and is not sent any more; the broker may have it nevertheless.
+    pub held_back: Option<GivenRow>,
     /// The expired permit for which another decision was asked.
     pub renewing: Option<Digest>,
     /// A permit that could not be used for now: another is to be asked for.
@@ -490,10 +492,7 @@ pub fn people_by_handle(view: &dyn Read, handle: &Handle) -> Result<Vec<PersonRo
 }
 
 /// The flags that facts of a category ever had here.
-pub fn wary(
-    view: &dyn Read,
-    category: passerelle_model::vocabulary::Category,
-) -> Result<BTreeSet<Weight>, StoreError> {
+pub fn wary(view: &dyn Read, category: Category) -> Result<BTreeSet<Weight>, StoreError> {
     let seen = load(view, &key::of(key::WARY, category.code().as_bytes()))?;
     Ok(seen.unwrap_or_default())
 }

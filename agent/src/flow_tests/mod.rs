@@ -20,7 +20,7 @@ use crate::{
         fact::{Fact, Sensitivity},
     },
     holder,
-    inbound::{after_reply, take_in},
+    inbound::{after_reply, hold_back, take_in},
     person::Person,
     requester::{self, Question},
     review, seal, state,
@@ -167,7 +167,8 @@ impl Agent {
         Ok(all)
     }
 
-    /// What leaves on a new stream: the kinds of statements, and of what is journaled instead.
+    /// What leaves on a new stream a minute later: the kinds of statements, and of what is journaled
+    /// of answers that don't.
     fn sends(&self) -> (Vec<&'static str>, Vec<&'static str>) {
         let mut exchange = crate::exchange::Exchange::new(&self.meta());
         let now = crate::exchange::Moment {
@@ -188,11 +189,18 @@ impl Agent {
             }
             _ => panic!("not a statement"),
         });
-        let (said, kinds) = (said.collect(), kinds(&out.settled));
-        for event in out.settled {
-            self.happens(vec![event]);
+        let said = said.collect();
+        assert!(out.lost.is_empty());
+        let mut journaled = Vec::new();
+        for seq in out.fallen {
+            let held = self.write(now.wall, move |context, view| {
+                let events = hold_back(context, view, seq, now.wall)?;
+                let kinds = kinds(&events);
+                Ok((events, kinds))
+            });
+            journaled.extend(held.unwrap());
         }
-        (said, kinds)
+        (said, journaled)
     }
 
     fn holds(&self, request: &RequestId) -> state::HoldRow {

@@ -457,7 +457,13 @@ impl World {
         for frame in out.frames {
             self.agent_says(ix, frame)?;
         }
-        for event in out.settled {
+        for seq in out.fallen {
+            self.agent_runs(ix, |context, view| {
+                let events = inbound::hold_back(context, view, seq, moment.wall)?;
+                Ok((events, ()))
+            })?;
+        }
+        for event in out.lost {
             self.agent_runs(ix, |_, _| Ok((vec![event], ())))?;
         }
         self.ask_for_handles(ix)?;

@@ -33,6 +33,10 @@ const FOUND: &[(u64, &str)] = &[
      meanwhile",
     ),
     (
+        2_804,
+        "an answer was held back after the withdrawal of another consent, and the asker was not told",
+    ),
+    (
         3_334,
         "a bit flipped in the last record after a power cut had taken the mark: two faults at once, \
      which the observer took for one",
