@@ -5,7 +5,7 @@ use crate::{
     apply_notice, erasure,
     event::{Event, Stated, Transaction, Verdict},
     facts::{csv_import::ImportedPerson, fact::Fact},
-    postponed, settlement, standing,
+    postponed, retention, settlement, standing,
     state::{self, AskRow, GivenRow, LabelRow, Meta, PersonRow, VerdictRow, Weight, key},
     vault,
 };
@@ -205,7 +205,9 @@ pub(crate) fn edit_ask(
     let Some(mut row) = state::ask(view, request)? else {
         return Ok(());
     };
+    let before = retention::places(&row);
     edit(&mut row);
+    retention::note(view, &before, &row);
     state::put(view, key::of(key::ASK, request.as_str().as_bytes()), &row)
 }
 
@@ -309,7 +311,7 @@ fn asked(
         obligations: Vec::new(),
         answer: None,
         stopped: None,
-        recalled: false,
+        recalled: None,
         trail: Vec::new(),
     };
     state::put(view, key, &row)

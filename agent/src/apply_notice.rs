@@ -101,7 +101,7 @@ pub(crate) fn noticed(
         }
         EntryBody::Recalled { request, .. } => {
             edit_ask(view, request, |row| {
-                row.recalled = true;
+                row.recalled = row.recalled.or(Some(entry.at));
                 row.trail.push(step("recalled"));
             })?;
             edit_hold(view, request, |row| row.trail.push(step("recalled")))

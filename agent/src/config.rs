@@ -18,6 +18,10 @@ pub struct Config {
     /// Within how many hours a person here should decide.
     #[serde(default = "default_review_deadline_h")]
     pub review_deadline_h: u64,
+    /// An answer that was recalled, since the consent that it rested on was withdrawn, is erased so
+    /// many hours later; 0: at once.
+    #[serde(default = "default_erase_recalled_after_h")]
+    pub erase_recalled_after_h: u64,
     /// With fewer active members that witness no permit is used; 0: off. The quorum of a small
     /// federation is few keys to steal.
     #[serde(default)]
@@ -33,6 +37,10 @@ pub struct Config {
 
 const fn default_answer_delay_ms() -> u64 {
     200
+}
+
+const fn default_erase_recalled_after_h() -> u64 {
+    24
 }
 
 const fn default_review_deadline_h() -> u64 {
@@ -60,6 +68,7 @@ impl Config {
             broker: broker.to_owned(),
             answer_delay_ms: default_answer_delay_ms(),
             review_deadline_h: default_review_deadline_h(),
+            erase_recalled_after_h: default_erase_recalled_after_h(),
             min_witnesses: 0,
             local_policy: None,
             workers: Vec::new(),
@@ -77,6 +86,9 @@ impl Config {
         }
         if !(1..=24 * 90).contains(&config.review_deadline_h) {
             return Err("`review_deadline_h` is not from 1 to 2160".to_owned());
+        }
+        if config.erase_recalled_after_h > 24 * 90 {
+            return Err("`erase_recalled_after_h` is over 2160".to_owned());
         }
         let mut ids: Vec<_> = config.workers.iter().map(|w| w.id.as_str()).collect();
         ids.sort_unstable();

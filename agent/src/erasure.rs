@@ -11,11 +11,13 @@ use crate::{
     context::Context,
     event::Event,
     holder::storage,
+    node::Node,
     requester::receipt,
     state::{self, AskRow, key},
     vault,
 };
 use passerelle_model::{
+    bytes::Digest,
     error::ErrorCode,
     ids::RequestId,
     request::Status,
@@ -24,6 +26,7 @@ use passerelle_model::{
     store::{Overlay, Read},
     time::Timestamp,
 };
+use std::sync::Arc;
 
 /// Requests of ours that somebody set out to erase.
 const BEGUN: &str = "erasing/";
@@ -106,6 +109,28 @@ pub fn unfinished(view: &dyn Read) -> Result<Vec<RequestId>, ErrorCode> {
     };
     let ids = rows.iter().map(|(key, _)| id(key));
     ids.collect::<Option<_>>().ok_or(ErrorCode::Storage)
+}
+
+/// Both steps, each durable before the next. The digest of what attests it, if there was an answer.
+///
+/// # Errors
+/// As [`begin`] and [`finish`].
+pub async fn carry_out(node: &Node, request: &RequestId) -> Result<Option<Digest>, ErrorCode> {
+    let (begun, now) = (request.clone(), node.clock.now());
+    let write = node
+        .core
+        .write(now, move |view| Ok((begin(view, &begun)?, ())));
+    write.await?;
+    let (context, request) = (Arc::clone(&node.context), request.clone());
+    let write = node.core.write(now, move |view| {
+        let events = finish(&context, view, &request, now)?;
+        let statement = events.iter().find_map(|event| match event {
+            Event::Stated(stated) => Some(stated.envelope.digest()),
+            _ => None,
+        });
+        Ok((events, statement))
+    });
+    write.await
 }
 
 /// Carries out [`Event::ErasureBegun`].

@@ -40,6 +40,7 @@ pub mod postponed;
 pub mod render;
 mod renewal;
 pub mod requester;
+pub mod retention;
 pub mod review;
 mod ruling;
 pub mod seal;

@@ -3,12 +3,13 @@
 use crate::{
     asked_by::AskContext,
     holder::SealedAnswer,
+    retention,
     state::{self, AskRow, HoldRow, Step},
 };
 use passerelle_model::{
     bytes::Handle,
     ids::AgencyId,
-    pdp::{ItemRuling, Obligation},
+    pdp::ItemRuling,
     records::{Agreement, Case, Consent},
     statement::{Item, WithdrawalScope},
     store::{Read, StoreError},
@@ -114,21 +115,14 @@ fn item_view(item: &ItemRuling) -> ItemView {
 
 /// An opened answer.
 pub fn answer_view(row: &AskRow, opened: SealedAnswer) -> AnswerView {
-    let days = opened.obligations.iter().filter_map(|o| match o {
-        Obligation::RetainDays(days) => Some(u64::from(*days)),
-        _ => None,
-    });
-    // Of several retentions the shortest holds.
-    let erase_by = days
-        .min()
-        .zip(row.answer.as_ref())
-        .map(|(days, answer)| answer.at.plus_s(days.saturating_mul(86_400)));
+    let answer = row.answer.as_ref();
+    let erase_by = answer.and_then(|answer| retention::ends(&opened.obligations, answer.at));
     AnswerView {
         outcome: opened.outcome.code().to_owned(),
         items: opened.items,
         obligations: opened.obligations,
         erase_by,
-        recalled: row.recalled,
+        recalled: row.recalled.is_some(),
     }
 }
 

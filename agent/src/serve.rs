@@ -11,7 +11,7 @@ use crate::{
     home::{Home, HomeError, io_error},
     link::{Evaluation, Evaluator, LinkOwner, link},
     node::Node,
-    session,
+    retention, session,
     tls_client::{BrokerConnector, ConnectError},
 };
 use passerelle_journal::JournalError;
@@ -134,13 +134,7 @@ async fn resume(node: &Node) -> Result<(), ErrorCode> {
             return Ok(());
         }
         for request in unfinished {
-            let context = Arc::clone(&node.context);
-            let now = node.clock.now();
-            node.core
-                .write(now, move |view| {
-                    Ok((erasure::finish(&context, view, &request, now)?, ()))
-                })
-                .await?;
+            erasure::carry_out(node, &request).await?;
         }
     }
 }
@@ -160,8 +154,11 @@ async fn run(
         evaluations,
         stop_rx.clone(),
     ));
-    let mut server = tokio::spawn(local_server(node, listener, stop_rx));
+    let mut server = tokio::spawn(local_server(node.clone(), listener, stop_rx));
     let result = tokio::select! {
+        failed = retention::keep(&node) => {
+            Err(ServeError::Stopped(failed.err().unwrap_or(ErrorCode::Storage)))
+        }
         () = shutdown => Ok(()),
         // An error means that the writer is gone without a word.
         _ = failed.wait_for(|failed| *failed) => Err(ServeError::Stopped(ErrorCode::Storage)),

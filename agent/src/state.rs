@@ -133,8 +133,8 @@ pub struct AskRow {
     pub answer: Option<AnswerRow>,
     /// Why nothing more will come.
     pub stopped: Option<String>,
-    /// Whether the consent that the answer rested on is withdrawn.
-    pub recalled: bool,
+    /// When the answer was recalled: the consent that it rested on is withdrawn.
+    pub recalled: Option<Timestamp>,
     /// Its entries.
     pub trail: Vec<Step>,
 }

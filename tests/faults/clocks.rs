@@ -349,3 +349,38 @@ async fn a_certificate_counts_only_while_it_is_valid_by_both_clocks() -> Result<
     assert!(!status.connected);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recalled_answer_is_erased_a_day_later_and_the_log_has_it_attested() -> Result<()> {
+    let Some((mut scene, clocks)) = scene().await? else {
+        return Ok(());
+    };
+    let consent = scene.consent(CLINIC, LOOKED_AT, 300).await?;
+    let request = scene.ask(LOOKED_AT).await?;
+    scene.delivered(&request).await?;
+    let args = [consent.as_str()];
+    let withdrawn = scene
+        .federation
+        .agent_cli(CLINIC, "consent withdraw", &args);
+    withdrawn.await?.done()?;
+    within(PATIENCE, "the recall", || async {
+        let answer = scene.view(&request).await?.answer;
+        Ok(answer.is_some_and(|a| a.recalled).then_some(()))
+    })
+    .await?;
+    clocks.set_all(23 * 60 * MINUTE)?;
+    scene.federation.restart_agent(HOUSE).await?;
+    assert!(scene.view(&request).await?.answer.is_some(), "not yet");
+    clocks.set_all(DAY + MINUTE)?;
+    scene.federation.restart_agent(HOUSE).await?;
+    let is_erased = |line: &passerelle_proto::views::RequestLine| line.status == Status::Erased;
+    scene.line_until(&request, is_erased).await?;
+    assert!(scene.view(&request).await?.answer.is_none());
+    let export = scene.all_is_well().await?;
+    let receipts = export.statements().filter(|(_, statement)| {
+        let kind = passerelle_model::statement::ReceiptKind::Erased;
+        matches!(&statement.body, Body::Receipt(r) if r.kind == kind && r.request.as_str() == request)
+    });
+    assert_eq!(receipts.count(), 1);
+    Ok(())
+}

@@ -239,25 +239,7 @@ pub(super) async fn review(node: &Node, request: v1::ReviewRequest) -> Reply {
 
 pub(super) async fn erase(node: &Node, request: v1::EraseRequest) -> Reply {
     let id: RequestId = input::id("request", &request.request)?;
-    let context = Arc::clone(&node.context);
-    let now = node.clock.now();
-    let (begun, erased) = (id.clone(), id.clone());
-    node.core
-        .write(now, move |view| Ok((erasure::begin(view, &begun)?, ())))
-        .await
-        .map_err(refused)?;
-    let statement = node
-        .core
-        .write(now, move |view| {
-            let events = erasure::finish(&context, view, &erased, now)?;
-            let statement = events.iter().find_map(|event| match event {
-                Event::Stated(stated) => Some(stated.envelope.digest()),
-                _ => None,
-            });
-            Ok((events, statement))
-        })
-        .await
-        .map_err(refused)?;
+    let statement = erasure::carry_out(node, &id).await.map_err(refused)?;
     let settled = match statement {
         Some(statement) => node.settled(&statement).await.map_err(refused)?,
         None => Settled::Logged(None),

@@ -6,6 +6,7 @@ mod held_back;
 mod hostile;
 mod late;
 mod postponed;
+mod retention;
 mod upkeep;
 
 use crate::{
