@@ -5,18 +5,21 @@
 //! kind of statement never passes for another.
 //! Out of scope: the JSON envelope, what the payload says, which keys an agency has.
 
-use crate::keys::{DecodedKey, verify_raw};
+use crate::keys::verify_raw;
 pub use crate::keys::{KeyError, SigningKey, key_id};
 use passerelle_model::bytes::{PublicKey, Signature};
 
 /// `"DSSEv1" SP LEN(type) SP type SP LEN(body) SP body`, lengths in bytes as ASCII decimals.
 pub fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
-    let head = format!(
-        "DSSEv1 {} {payload_type} {} ",
-        payload_type.len(),
-        payload.len()
-    );
-    [head.as_bytes(), payload].concat()
+    [prefix(payload_type, payload.len()).as_bytes(), payload].concat()
+}
+
+/// What stands before a payload of this size in the encoding.
+pub(crate) fn prefix(payload_type: &str, payload_bytes: usize) -> String {
+    format!(
+        "DSSEv1 {} {payload_type} {payload_bytes} ",
+        payload_type.len()
+    )
 }
 
 /// Signs a payload of this type.
@@ -35,19 +38,6 @@ pub fn verify(
 ) -> bool {
     verify_raw(
         public_key,
-        &pre_authentication_encoding(payload_type, payload),
-        signature,
-    )
-}
-
-/// As [`verify`], with a key that was decoded before.
-pub(crate) fn verify_decoded(
-    key: &DecodedKey,
-    payload_type: &str,
-    payload: &[u8],
-    signature: &Signature,
-) -> bool {
-    key.verify_raw(
         &pre_authentication_encoding(payload_type, payload),
         signature,
     )

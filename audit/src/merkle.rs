@@ -1,8 +1,9 @@
 //! The Merkle tree of RFC 6962, section 2.1: hashes, roots, proofs and their verification.
 //!
 //! In scope: an append-only tree in memory, a streaming frontier, inclusion and consistency
-//! proofs out of any store of hashes ([`HashRead`]), as RFC 6962 sections 2.1.1 and 2.1.2 define them, verification by the iterative
-//! algorithms of RFC 9162 sections 2.1.3.2 and 2.1.4.2 (same trees, same proofs).
+//! proofs out of any store of hashes ([`HashRead`]), as RFC 6962 sections 2.1.1 and 2.1.2 define
+//! them, verification by the iterative algorithms of RFC 9162 sections 2.1.3.2 and 2.1.4.2 (same
+//! trees, same proofs).
 //! Out of scope: storage, tiles (see [`crate::tiles`]), signatures. No proof format of our own.
 
 use passerelle_model::bytes::Digest;
@@ -289,17 +290,40 @@ pub fn verify_consistency(
     if proof.len() > MAX_PROOF_HASHES {
         return Err(MerkleError::WrongLength);
     }
-    let mut path = Path {
-        node: old_size - 1,
-        last: new_size - 1,
-    };
-    path.rise(path.node.trailing_ones());
     // A power of two is a complete subtree whose hash the verifier already has.
     let (first, rest) = if old_size.is_power_of_two() {
         (old_root, proof)
     } else {
         proof.split_first().ok_or(MerkleError::WrongLength)?
     };
+    let (old, new) = roots_from(old_size, new_size, first, rest)?;
+    if old == *old_root && new == *new_root {
+        Ok(())
+    } else {
+        Err(MerkleError::WrongRoot)
+    }
+}
+
+/// The roots of both sizes that the hashes of a consistency proof lead to.
+///
+/// `first` is the root of the last complete subtree of the smaller tree, `rest` goes up from there.
+/// A proof as RFC 6962 has it leaves `first` out where the smaller size is a power of two, since it
+/// is then the smaller root itself. Sizes must be `0 < old_size < new_size`, at most
+/// [`MAX_TREE_SIZE`].
+pub(crate) fn roots_from(
+    old_size: u64,
+    new_size: u64,
+    first: &Digest,
+    rest: &[Digest],
+) -> Result<(Digest, Digest), MerkleError> {
+    let out_of_range = MerkleError::OutOfRange { size: new_size };
+    let node = old_size.checked_sub(1).ok_or(out_of_range)?;
+    if old_size >= new_size || new_size > MAX_TREE_SIZE {
+        return Err(out_of_range);
+    }
+    let last = new_size - 1;
+    let mut path = Path { node, last };
+    path.rise(node.trailing_ones());
     let (mut old, mut new) = (*first, *first);
     for sibling in rest {
         match path.climb()? {
@@ -310,7 +334,8 @@ pub fn verify_consistency(
             Side::Right => new = node_hash(&new, sibling),
         }
     }
-    path.finish(old == *old_root && new == *new_root)
+    path.finish(true)?;
+    Ok((old, new))
 }
 
 /// Where the next hash of a proof stands.

@@ -1,4 +1,7 @@
-//! `passerelle audit`: read the signed log through an agent, and export it.
+//! `passerelle audit`: read the signed log through an agent, export it, and decide again what an
+//! export says was decided.
+
+mod replay;
 
 use super::{
     Global, backend,
@@ -20,7 +23,8 @@ Examples:
   passerelle audit tail --dir /srv/oversight
   passerelle audit show --dir /srv/oversight 42
   passerelle audit export --dir /srv/oversight --out log.export
-  passerelle-audit verify log.export")]
+  passerelle-audit verify log.export
+  passerelle audit replay log.export")]
 pub(crate) struct AuditArgs {
     #[command(subcommand)]
     verb: Verb,
@@ -68,6 +72,9 @@ Examples:
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Decide again what an exported log says was decided, by the same rules or by others
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(replay::ReplayArgs),
 }
 
 #[derive(Debug, Args)]
@@ -108,6 +115,7 @@ pub(super) async fn run(global: Global, args: AuditArgs) -> Result<Exit, Failure
                 )
             })?;
         }
+        Verb::Replay(args) => return replay::run(global, &args),
     }
     Ok(Exit::Done)
 }

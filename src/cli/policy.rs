@@ -67,13 +67,23 @@ struct Source {
 
 impl Source {
     fn files(&self) -> Result<BTreeMap<String, String>, Failure> {
-        let Some(root) = &self.library else {
-            return Ok(embedded_files());
-        };
-        let mut files = BTreeMap::new();
-        read_dir(root, "", &mut files)?;
-        Ok(files)
+        files_of(self.library.as_deref())
     }
+}
+
+/// The files of a library in this directory, or of the embedded one.
+fn files_of(library: Option<&Path>) -> Result<BTreeMap<String, String>, Failure> {
+    let Some(root) = library else {
+        return Ok(embedded_files());
+    };
+    let mut files = BTreeMap::new();
+    read_dir(root, "", &mut files)?;
+    Ok(files)
+}
+
+/// The decision point over a library in this directory, or over the embedded one.
+pub(super) fn load(library: Option<&Path>) -> Result<CedarPdp, Failure> {
+    CedarPdp::load_dir(&files_of(library)?).map_err(load_failure)
 }
 
 /// Reads files by path below `dir`. Two levels deep, as a library is.

@@ -1,18 +1,22 @@
 //! `passerelle-audit`: verifies an exported log, alone. No network, no trust in the broker, and
-//! nothing needed but the file; an auditor can build and run it without the rest.
+//! nothing needed but the file; an auditor can build and run it without the rest. It also confirms
+//! proofs that a log forked.
 //!
-//! Exit codes: 0 verified, 1 a fault was found, 2 wrong usage, 3 the file can't be read.
+//! Exit codes: 0 verified (or the fork is proven), 1 a fault was found (or it is not), 2 wrong
+//! usage, 3 the file can't be read.
 
 use clap::{Args, Parser, Subcommand};
 use passerelle_audit::{
+    checkpoint::Checkpoint,
+    fork::{Fork, ForkProof, MAX_FORK_PROOF_BYTES},
     note::{SignatureType, VerifierKey},
     verify::{Fault, FaultCode, Options, Report, verify_with_progress},
 };
 use serde_json::json;
 use std::{
     fs::File,
-    io::{self, BufReader, IsTerminal as _, Write as _},
-    path::PathBuf,
+    io::{self, BufReader, IsTerminal as _, Read as _, Write as _},
+    path::{Path, PathBuf},
     process::ExitCode,
     thread::available_parallelism,
 };
@@ -32,8 +36,13 @@ Examples:
       Print the keys of the log and its witnesses, to compare with the agencies by telephone.
   passerelle-audit verify export.jsonl --log-key 'KEY' --witness 'KEY' --witness 'KEY'
       Is this the log of these very keys? (As printed by `keys`, confirmed elsewhere.)
+  passerelle-audit fork fork.txt --log-key 'KEY'
+      Did the log with this key sign two checkpoints that contradict each other?
 
 Exit codes: 0 verified, 1 a fault was found, 2 wrong usage, 3 the file can't be read.";
+
+const FORK_CODES: &str = "\
+Exit codes: 0 the fork is proven, 1 it is not, 2 wrong usage, 3 the file can't be read.";
 
 /// Verify an exported log of Passerelle, offline and without trust in the broker.
 #[derive(Parser)]
@@ -51,6 +60,22 @@ enum Command {
     /// Verify an export, and print the keys of the log and of the witnesses it enrolled.
     #[command(after_help = EXAMPLES)]
     Keys(Arguments),
+    /// Check a proof that the log forked: two checkpoints, both signed by the log, that contradict
+    /// each other.
+    #[command(after_help = FORK_CODES)]
+    Fork(ForkArguments),
+}
+
+#[derive(Args)]
+struct ForkArguments {
+    /// The proof: one text file with two checkpoints.
+    file: PathBuf,
+    /// The log's key, known from elsewhere, in the form `name+id+key`. The proof names none.
+    #[arg(long, visible_alias = "key", value_name = "KEY", value_parser = log_key)]
+    log_key: VerifierKey,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -90,8 +115,9 @@ fn main() -> ExitCode {
     let (arguments, show): (Arguments, fn(&Report) -> String) = match Cli::parse().command {
         Command::Verify(arguments) => (arguments, verdict),
         Command::Keys(arguments) => (arguments, keys),
+        Command::Fork(arguments) => return say(fork(&arguments)),
     };
-    let (text, code) = match run(&arguments) {
+    say(match run(&arguments) {
         Ok(report) if arguments.json => {
             let (verified, complete) = (true, report.is_complete());
             let value = json!({"verified": verified, "complete": complete, "report": report});
@@ -106,7 +132,11 @@ fn main() -> ExitCode {
             };
             (failure(&fault, arguments.json), code)
         }
-    };
+    })
+}
+
+/// Prints the verdict, and makes its exit code.
+fn say((text, code): (String, u8)) -> ExitCode {
     match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::from(code),
         // A verdict that nobody received is no verdict.
@@ -123,19 +153,99 @@ fn run(arguments: &Arguments) -> Result<Report, Fault> {
         log_key: arguments.log_key.clone(),
         witnesses: arguments.witness.clone(),
         threads: available_parallelism().map_or(1, usize::from),
+        ..Options::default()
     };
-    let shown = io::stderr().is_terminal() && !arguments.json;
     let reader = BufReader::with_capacity(READ_AHEAD_BYTES, file);
+    if !io::stderr().is_terminal() || arguments.json {
+        return verify_with_progress(reader, &options, &mut |_, _| {});
+    }
+    let mut shown = None;
     let outcome = verify_with_progress(reader, &options, &mut |done, size| {
-        if shown {
+        let bar = progress_bar(done, size);
+        if shown.as_ref() != Some(&bar) {
             // Progress that can't be shown is no reason to stop.
-            let _ = write!(io::stderr(), "\r{done} of {size} entries");
+            let _ = write!(io::stderr(), "\r{bar} of {size} entries");
+            shown = Some(bar);
         }
     });
-    if shown {
-        let _ = writeln!(io::stderr());
-    }
+    let _ = writeln!(io::stderr());
     outcome
+}
+
+/// `[#####     ]  50 %`.
+fn progress_bar(done: u64, size: u64) -> String {
+    const WIDTH: u64 = 40;
+    let part = |of: u64| (u128::from(done.min(size)) * u128::from(of)) / u128::from(size.max(1));
+    let filled = usize::try_from(part(WIDTH)).unwrap_or_default();
+    let (bar, percent) = ("#".repeat(filled), part(100));
+    format!("[{bar:<40}] {percent:>3} %")
+}
+
+/// What the proof shows, and the exit code.
+fn fork(arguments: &ForkArguments) -> (String, u8) {
+    let path = arguments.file.display();
+    let text = match read_proof(&arguments.file) {
+        Ok(bytes) => String::from_utf8(bytes).unwrap_or_default(),
+        Err(error) => {
+            let message = format!("`{path}` can't be read: {error}");
+            return (not_proven(&message, arguments.json), UNREADABLE);
+        }
+    };
+    let outcome = ForkProof::parse(&text).and_then(|proof| proof.check(&arguments.log_key));
+    match outcome {
+        Ok(fork) if arguments.json => (format!("{}\n", fork_json(&fork)), VERIFIED),
+        Ok(fork) => (fork_text(&fork), VERIFIED),
+        Err(error) => (not_proven(&error.to_string(), arguments.json), FAULT),
+    }
+}
+
+/// At most a byte more than any proof has.
+fn read_proof(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let most = MAX_FORK_PROOF_BYTES as u64 + 1;
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn fork_json(fork: &Fork) -> serde_json::Value {
+    let line = |c: &Checkpoint| json!({"size": c.size(), "root": c.root()});
+    json!({
+        "forked": true,
+        "log": fork.smaller().origin(),
+        "smaller": line(fork.smaller()),
+        "larger": line(fork.larger()),
+        "root_of_the_larger_at_the_smaller_size": fork.implied_root(),
+    })
+}
+
+fn fork_text(fork: &Fork) -> String {
+    let (smaller, larger) = (fork.smaller(), fork.larger());
+    let mut text = format!("log `{}` signed both:\n", smaller.origin());
+    for checkpoint in [smaller, larger] {
+        let (size, root) = (checkpoint.size(), checkpoint.root());
+        text.push_str(&format!("  {size:>12} entries, root {root}\n"));
+    }
+    if smaller.size() < larger.size() {
+        text.push_str(&format!(
+            "but under the second, the first {} entries have the root\n  {:>21} {}\n",
+            smaller.size(),
+            "",
+            fork.implied_root()
+        ));
+    }
+    text.push_str(
+        "proven: the log forked. It showed somebody other entries than somebody else, or rewrote \
+         what it had signed.\n",
+    );
+    text
+}
+
+fn not_proven(why: &str, as_json: bool) -> String {
+    if as_json {
+        format!("{}\n", json!({"forked": false, "reason": why}))
+    } else {
+        format!("not proven: {why}\n")
+    }
 }
 
 fn verdict(report: &Report) -> String {

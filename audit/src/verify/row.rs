@@ -3,13 +3,13 @@
 //! Pure and independent of all other rows, so that rows are parsed on several threads.
 
 use super::fault::{Fault, FaultCode};
-use crate::{dsse, export::ExportRow, keys::DecodedKey, merkle::leaf_hash};
+use crate::{export::ExportRow, merkle::leaf_hash};
 use passerelle_model::{
     bytes::{Commitment, Digest, PublicKey},
     commitment::{Field, Opening},
     entry::{Entry, EntryBody, MAX_ENTRY_BYTES},
     ids::FederationId,
-    statement::{Body, Envelope, PAYLOAD_TYPE, Statement, VERSION},
+    statement::{Body, Envelope, Statement, VERSION},
 };
 
 /// A row that is right in itself.
@@ -153,14 +153,11 @@ fn commitments(body: &Body) -> Vec<(Field, Commitment)> {
 }
 
 impl Parsed {
-    /// Whether the statement's signature is by this key.
-    pub(super) fn is_signed_by(&self, key: &DecodedKey) -> bool {
-        match self.entry.as_ref().map(|readable| &readable.entry.body) {
-            Some(EntryBody::Said { envelope, .. }) => {
-                let Envelope { payload, signature } = envelope;
-                dsse::verify_decoded(key, PAYLOAD_TYPE, &payload.0, signature)
-            }
-            _ => false,
+    /// The signed statement, if this is an entry with one.
+    pub(super) fn envelope(&self) -> Option<&Envelope> {
+        match &self.entry.as_ref()?.entry.body {
+            EntryBody::Said { envelope, .. } => Some(envelope),
+            _ => None,
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     story::file,
     world::{cosigner, log_signer},
 };
+use passerelle_audit::{checkpoint::Checkpoint, fork::ForkProof, merkle::Tree};
 use std::{
     path::Path,
     process::{Command, Output},
@@ -108,6 +109,51 @@ fn a_fault_exits_with_1_and_names_the_index() {
     ]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("(other_log_key)"));
+}
+
+#[test]
+fn a_fork_is_proven_to_whoever_has_the_logs_key() {
+    let log = log_signer();
+    let sign = |n: u8| {
+        let root = passerelle_model::bytes::Digest([n; 32]);
+        let checkpoint = Checkpoint::new(log.verifier_key().name(), 7, root).unwrap();
+        checkpoint.sign(&log).unwrap()
+    };
+    let key = log.verifier_key();
+    let proof = ForkProof::of(&sign(2), &sign(1), key, &Tree::new()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = written(dir.path(), proof.to_string().as_bytes());
+    let key = key.to_string();
+
+    let output = run(&["fork", &path, "--log-key", &key]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("7 entries, root 0101"));
+    assert!(text(&output).contains("proven: the log forked"));
+    let output = run(&["fork", &path, "--key", &key, "--json"]);
+    assert_eq!(output.status.code(), Some(0));
+    let value: serde_json::Value = serde_json::from_str(&text(&output)).unwrap();
+    assert_eq!(value["forked"], true);
+    assert_eq!(value["larger"]["root"], "02".repeat(32));
+
+    let stranger = passerelle_audit::keys::SigningKey::from_seed(&[9; 32]);
+    let stranger = passerelle_audit::note::Signer::new(log.verifier_key().name(), stranger);
+    let stranger = stranger.unwrap().verifier_key().to_string();
+    let as_text = ["fork", &path, "--log-key", &stranger];
+    let as_json = ["fork", &path, "--log-key", &stranger, "--json"];
+    for arguments in [&as_text[..], &as_json] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(!text(&output).contains("proven: the log forked"));
+    }
+    let export = written(dir.path(), file());
+    let output = run(&["fork", &export, "--log-key", &key]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output), "not proven: not a proof of a fork\n");
+    assert_eq!(run(&["fork", &path]).status.code(), Some(2));
+    let missing = dir.path().join("missing");
+    let missing = missing.to_str().unwrap();
+    let output = run(&["fork", missing, "--log-key", &key]);
+    assert_eq!(output.status.code(), Some(3));
 }
 
 #[test]

@@ -78,6 +78,7 @@ fn keys_from_outside_say_whose_log_it_is() {
         log_key: Some(log_signer().verifier_key().clone()),
         witnesses: (0..3).map(|n| cosigner(n).verifier_key().clone()).collect(),
         threads: 1,
+        ..Options::default()
     };
     let report = verify(file(), &options).unwrap();
     assert_eq!(report.log_key_trust, Trust::Given);

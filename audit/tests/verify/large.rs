@@ -142,10 +142,8 @@ fn exchange(rows: &mut Vec<Row>, at: Timestamp, number: u64) {
     entry(rows, at, said(0, at, Body::Receipt(receipt)).0);
 }
 
-#[test]
-#[ignore = "a measurement, worth something in release only"]
-fn large_logs_verify_in_time() {
-    let size: usize = std::env::var("ENTRIES").map_or(10_000, |n| n.parse().unwrap());
+/// A log of at least so many entries, most of them of exchanges between two agencies.
+pub(crate) fn rows(size: usize) -> Vec<Row> {
     let world = World::new();
     let mut rows = crate::file::rows(&world.records);
     let mut number = 0;
@@ -153,6 +151,14 @@ fn large_logs_verify_in_time() {
         number += 1;
         exchange(&mut rows, world.now, number);
     }
+    rows
+}
+
+#[test]
+#[ignore = "a measurement, worth something in release only"]
+fn large_logs_verify_in_time() {
+    let size: usize = std::env::var("ENTRIES").map_or(10_000, |n| n.parse().unwrap());
+    let rows = rows(size);
     let log = log_signer();
     let file = write(
         &rows,

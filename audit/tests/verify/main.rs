@@ -17,6 +17,10 @@ mod honest;
 #[cfg(test)]
 mod large;
 #[cfg(test)]
+mod order;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
 mod story;
 #[cfg(test)]
 mod world;

@@ -92,7 +92,7 @@ pub(crate) fn agency_keys(n: u8) -> AgencyKeys {
 }
 
 /// Permits on consent, asks for review on an agreement, denies the rest.
-struct TestPdp;
+pub(crate) struct TestPdp;
 
 fn allow(effect: Effect, days: u16) -> Ruling {
     Ruling {

@@ -65,6 +65,7 @@ fn read(bytes: &[u8]) {
         log_key: Some(world::signer().verifier_key().clone()),
         witnesses: world::witnesses(),
         threads: 1,
+        chunk_rows: 0,
     };
     if let Ok(report) = verify(bytes, &options) {
         assert_eq!(report.root, GOOD.1, "another log is accepted");
@@ -95,7 +96,8 @@ fn change(mut input: Input<'_>) {
     let options = Options {
         log_key: Some(world::signer().verifier_key().clone()),
         witnesses: world::witnesses(),
-        threads: 1,
+        threads: 2,
+        chunk_rows: 3,
     };
     if let Ok(report) = verify(bytes.as_slice(), &options) {
         assert_eq!(report.root, *root);

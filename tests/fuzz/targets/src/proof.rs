@@ -2,19 +2,22 @@
 
 use crate::{Input, world};
 use passerelle_audit::{
+    fork::{ForkProof, MAX_FORK_PROOF_BYTES},
     merkle::{MAX_PROOF_HASHES, Tree, leaf_hash, node_hash, verify_inclusion},
     tlog_proof::{MAX_EXTRA_BYTES, MAX_TLOG_PROOF_BYTES, TlogProof},
 };
 use passerelle_model::bytes::Digest;
 
-/// The text of a proof, hashes that claim to be one, or a good proof with one change.
+/// The text of a proof, hashes that claim to be one, a good proof with one change, or the text of a
+/// proof of a fork.
 pub fn proof(data: &[u8]) {
     let mut input = Input::new(data);
     let kind = input.byte();
-    match (kind % 3, input.text()) {
+    match (kind % 4, input.text()) {
         (0, Some(text)) => parse(text),
         (1, _) => path(input),
         (2, _) => change(input),
+        (3, Some(text)) => fork(text),
         _ => {}
     }
 }
@@ -35,6 +38,19 @@ fn parse(text: &str) {
             .verify(never, log.verifier_key(), &witnesses, quorum)
             .is_err()
     );
+}
+
+fn fork(text: &str) {
+    let Ok(parsed) = ForkProof::parse(text) else {
+        return;
+    };
+    assert_eq!(parsed.to_string(), text, "a proof has one spelling");
+    assert!(text.len() <= MAX_FORK_PROOF_BYTES);
+    let log = world::signer();
+    if let Ok(fork) = parsed.check(log.verifier_key()) {
+        assert!(fork.smaller().size() <= fork.larger().size());
+        assert_ne!(fork.smaller().root(), fork.implied_root());
+    }
 }
 
 /// The root to which a path leads by the recursive definition (RFC 6962, section 2.1.1), written

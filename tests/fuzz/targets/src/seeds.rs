@@ -9,6 +9,7 @@ use crate::{export, world};
 use openssl::x509::{X509, X509Req};
 use passerelle_agent::{csr::new_key_and_csr, seal::SealingKeys};
 use passerelle_audit::{
+    fork::ForkProof,
     merkle::{Tree, leaf_hash},
     tlog_proof::TlogProof,
     witness::AddCheckpoint,
@@ -276,6 +277,10 @@ fn proofs() -> Vec<Vec<u8>> {
     let proof = TlogProof::new(4, hashes, note.clone()).unwrap();
     let extra = proof.clone().with_extra(b"extra".to_vec()).unwrap();
     let single = TlogProof::new(0, Vec::new(), note).unwrap();
+    let other: Tree = (0..9_u8).map(|n| leaf_hash(&[n, 77])).collect();
+    let (honest, forked) = (world::head(&tree, 0), world::head(&other, 0));
+    let log = world::signer().verifier_key().clone();
+    let fork = ForkProof::of(&honest, &forked, &log, &other).unwrap();
     let path = [
         &7_u64.to_be_bytes()[..],
         &4_u64.to_be_bytes(),
@@ -295,6 +300,7 @@ fn proofs() -> Vec<Vec<u8>> {
             [6, 4, 7, 0, 0, 3, 1, 9, 9, 9, 9, 9, 9, 9, 9, 0, 0, 60, 1],
         ),
         of(2, [12, 11, 3, 2, 0, 1, 65, 1, 2, 3]),
+        of(3, fork.to_string()),
     ]
 }
 

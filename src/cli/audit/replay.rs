@@ -1,0 +1,265 @@
+//! `passerelle audit replay`: decides again what an exported log says was decided.
+//!
+//! In scope: verifying the export, reading rules from directories, the outcome as a table and as
+//! JSON. Out of scope: deciding (crate `policies`) and the state that a decision was made on (crate
+//! `audit`).
+
+use crate::cli::{
+    Global,
+    failure::{Exit, Failure},
+    output, policy,
+};
+use clap::Args;
+use passerelle_audit::{
+    replay::{Outcome, Replayed, Rules, replay},
+    verify::{self, FaultCode, verify},
+};
+use passerelle_model::pdp::{Effect, ItemRuling, PolicyDecisionPoint, Ruling};
+use passerelle_policies::CedarPdp;
+use serde::Serialize;
+use std::{
+    fs::File,
+    io::BufReader,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    thread::available_parallelism,
+};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  passerelle audit replay log.export
+  passerelle audit replay log.export 42
+  passerelle audit replay log.export 0..999 --json
+  passerelle audit replay log.export --policy ./library
+
+The export is verified first; give `passerelle-audit verify` the keys that you know from elsewhere.
+Whom a request is about decides which consents count: a replay needs an export with the openings.
+With `--policy` the table shows what these rules would have decided otherwise.
+Exit code 1: a decision does not come out as the log says, or that can't be known.";
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// The export, as `audit export` writes it
+    file: PathBuf,
+    /// One entry, or all from one to another, both included [default: the whole log]
+    #[arg(value_name = "INDEX|FROM..TO", value_parser = range)]
+    range: Option<RangeInclusive<u64>>,
+    /// Directory of rules that were in force [default: the embedded library]; may be repeated
+    #[arg(long, value_name = "DIR", conflicts_with = "policy")]
+    library: Vec<PathBuf>,
+    /// Directory of other rules: what would they have decided?
+    #[arg(long, value_name = "DIR")]
+    policy: Option<PathBuf>,
+}
+
+/// `7` or `7..9`.
+fn range(text: &str) -> Result<RangeInclusive<u64>, String> {
+    let (from, to) = text.split_once("..").unwrap_or((text, text));
+    let index = |text: &str| {
+        let number = text.parse::<u64>().ok();
+        number.ok_or_else(|| "expected an index, or two as in `7..9`".to_owned())
+    };
+    let (from, to) = (index(from)?, index(to)?);
+    if to < from {
+        return Err(format!("`{from}..{to}` is empty"));
+    }
+    Ok(from..=to)
+}
+
+/// What is printed as JSON.
+#[derive(Debug, Default, Serialize)]
+struct Outcomes {
+    /// Decisions that came out as the log says.
+    same: u64,
+    /// Decisions that came out otherwise.
+    differs: u64,
+    /// Decisions of which that can't be known.
+    not_possible: u64,
+    /// All decisions that did not come out as the log says.
+    decisions: Vec<Replayed>,
+}
+
+impl Outcomes {
+    fn add(&mut self, replayed: Replayed) {
+        let counter = match replayed.outcome {
+            Outcome::Same => {
+                self.same += 1;
+                return;
+            }
+            Outcome::Differs(_) => &mut self.differs,
+            Outcome::NotPossible(_) => &mut self.not_possible,
+        };
+        *counter += 1;
+        self.decisions.push(replayed);
+    }
+
+    fn all_same(&self) -> bool {
+        self.differs == 0 && self.not_possible == 0
+    }
+}
+
+/// Runs the command.
+pub(super) fn run(global: Global, args: &ReplayArgs) -> Result<Exit, Failure> {
+    let size = verified_size(&args.file)?;
+    let whole = 0..=size.saturating_sub(1);
+    let range = args.range.clone().unwrap_or(whole);
+    if *range.start() >= size {
+        return Err(Failure::usage(format!("the log has {size} entries")));
+    }
+    let loaded = match (&args.policy, args.library.as_slice()) {
+        (Some(other), _) => vec![policy::load(Some(other))?],
+        (None, []) => vec![policy::load(None)?],
+        (None, all) => {
+            let loaded: Result<_, _> = all.iter().map(|dir| policy::load(Some(dir))).collect();
+            loaded?
+        }
+    };
+    let points: Vec<&dyn PolicyDecisionPoint> = loaded.iter().map(as_point).collect();
+    let rules = match (&args.policy, points.as_slice()) {
+        (Some(_), [other, ..]) => Rules::Other(*other),
+        (_, all) => Rules::InForce(all),
+    };
+    let outcomes = decide_again(&args.file, &range, rules)?;
+    let is_question = args.policy.is_some();
+    output::print(global, &outcomes, |all| text(all, is_question))?;
+    // Rules that were not in force may well decide otherwise: to see how is what was asked for.
+    if outcomes.all_same() || (is_question && outcomes.not_possible == 0) {
+        Ok(Exit::Done)
+    } else {
+        Ok(Exit::Refused)
+    }
+}
+
+fn as_point(pdp: &CedarPdp) -> &dyn PolicyDecisionPoint {
+    pdp
+}
+
+fn open(path: &Path) -> Result<BufReader<File>, Failure> {
+    let file = File::open(path).map_err(|error| Failure::file(path, &error))?;
+    Ok(BufReader::new(file))
+}
+
+/// The number of entries of the log, if it has no fault.
+fn verified_size(path: &Path) -> Result<u64, Failure> {
+    let options = verify::Options {
+        threads: available_parallelism().map_or(1, usize::from),
+        ..verify::Options::default()
+    };
+    let report = verify(open(path)?, &options).map_err(|fault| Failure {
+        exit: match fault.code {
+            FaultCode::Io => Exit::Failed,
+            _ => Exit::Refused,
+        },
+        code: fault.code.code(),
+        message: format!("the export does not verify: {fault}"),
+        hint: Some(fault.code.meaning().to_owned()),
+    })?;
+    Ok(report.size)
+}
+
+fn decide_again(
+    path: &Path,
+    range: &RangeInclusive<u64>,
+    rules: Rules<'_>,
+) -> Result<Outcomes, Failure> {
+    let mut outcomes = Outcomes::default();
+    let outcome = replay(open(path)?, range, rules, &mut |one| outcomes.add(one));
+    outcome.map_err(|error| Failure::failed(error.to_string()))?;
+    Ok(outcomes)
+}
+
+fn text(outcomes: &Outcomes, is_question: bool) -> String {
+    let again = if is_question { "these rules" } else { "again" };
+    let headers = ["entry", "request", "item", "log", again];
+    let rows: Vec<_> = outcomes.decisions.iter().flat_map(rows_of).collect();
+    let mut text = output::table(headers, &rows, "");
+    let Outcomes {
+        same,
+        differs,
+        not_possible,
+        ..
+    } = outcomes;
+    text.push_str(&format!(
+        "{} decisions: {same} the same, {differs} different, {not_possible} that can't be known\n",
+        same + differs + not_possible
+    ));
+    text
+}
+
+/// A row for each item that came out otherwise.
+fn rows_of(replayed: &Replayed) -> Vec<[String; 5]> {
+    let row = |item: &ItemRuling, again: String| {
+        [
+            replayed.index.to_string(),
+            replayed.request.to_string(),
+            format!("{}:{}", item.category, item.level),
+            ruling(&item.ruling),
+            again,
+        ]
+    };
+    match &replayed.outcome {
+        Outcome::Same => Vec::new(),
+        Outcome::NotPossible(obstacle) => replayed
+            .logged
+            .iter()
+            .map(|item| row(item, obstacle.to_string()))
+            .collect(),
+        Outcome::Differs(again) => differences(&replayed.logged, again)
+            .map(|(logged, again)| match (logged, again) {
+                (Some(item), Some(again)) if item.category == again.category => {
+                    row(item, against(&item.ruling, &again.ruling))
+                }
+                (Some(item), _) => row(item, "not asked".to_owned()),
+                (None, Some(again)) => {
+                    let [entry, request, item, ..] = row(again, String::new());
+                    let ruling = ruling(&again.ruling);
+                    [entry, request, item, "not decided".to_owned(), ruling]
+                }
+                (None, None) => Default::default(),
+            })
+            .collect(),
+    }
+}
+
+/// The pairs that differ, in order; a shorter list is filled up.
+fn differences<'a>(
+    logged: &'a [ItemRuling],
+    again: &'a [ItemRuling],
+) -> impl Iterator<Item = (Option<&'a ItemRuling>, Option<&'a ItemRuling>)> {
+    (0..logged.len().max(again.len()))
+        .map(|n| (logged.get(n), again.get(n)))
+        .filter(|(logged, again)| logged != again)
+}
+
+fn ruling(ruling: &Ruling) -> String {
+    let effect = match ruling.effect {
+        Effect::Permit => "permit",
+        Effect::Review => "review",
+        Effect::Deny => "deny",
+    };
+    let rules: Vec<&str> = ruling.reasons.iter().map(|r| r.rule.as_str()).collect();
+    format!("{effect} ({})", rules.join(", "))
+}
+
+/// The ruling; if it reads the same as the one in the log, what else differs.
+fn against(logged: &Ruling, again: &Ruling) -> String {
+    let text = ruling(again);
+    if text != ruling(logged) {
+        return text;
+    }
+    let differs = [
+        ("obligations", logged.obligations != again.obligations),
+        ("consent", logged.consent != again.consent),
+        ("agreement", logged.agreement != again.agreement),
+        ("reasons", logged.reasons != again.reasons),
+    ];
+    let names: Vec<&str> = differs
+        .iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(name, _)| *name)
+        .collect();
+    format!("{text}, other {}", names.join(", "))
+}
+
+#[cfg(test)]
+mod tests;
