@@ -37,6 +37,10 @@ pub struct Config {
     /// Host names or addresses under which agencies reach the broker, for its certificate.
     #[serde(default = "default_hosts")]
     pub hosts: Vec<String>,
+    /// Where to serve the checkpoint and the hashes of the log to anybody, over plain HTTP:
+    /// `host:port`. Nowhere unless it is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiles: Option<String>,
     /// Limits on what one agency may send.
     #[serde(default)]
     pub limits: RateLimits,
@@ -128,6 +132,7 @@ pub fn create(dir: &Path, federation: &FederationId) -> Result<(), BrokerError> 
     let config = Config {
         federation: federation.clone(),
         hosts: default_hosts(),
+        tiles: None,
         limits: RateLimits::default(),
     };
     let path = dir.join(CONFIG_FILE);

@@ -22,6 +22,7 @@ pub mod sequencer;
 pub mod serve;
 pub mod services;
 mod session;
+mod tiles;
 pub mod tls;
 mod turns;
 pub mod witnesses;

@@ -14,6 +14,7 @@ use crate::{
         AdminService, Broker, EnrolmentService, ExchangeService, LogReadService, Readers, Sessions,
         Shared,
     },
+    tiles,
     tls::{RevokedSerials, ServerCertificate, server_config},
     witnesses::Witnesses,
 };
@@ -23,7 +24,11 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, service::interceptor::InterceptedService, transport::Server};
+use tonic::{
+    Request,
+    service::{Routes, interceptor::InterceptedService},
+    transport::Server,
+};
 
 /// How often due requests are ended.
 const TICK: Duration = Duration::from_secs(1);
@@ -78,6 +83,10 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
     let address = listener
         .local_addr()
         .map_err(BrokerError::file("listen on", dir))?;
+    let public = match &home.config.tiles {
+        Some(address) => Some(listen_for_tiles(address).await?),
+        None => None,
+    };
     let certificate = home.server_certificate()?;
     let keys = home.public_keys()?;
     let ledger = Ledger::open(dir)?;
@@ -123,6 +132,9 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
     servers.spawn(serve_agencies(broker.clone(), acceptor.listen(listener)));
     let socket = bind_socket(&Home::admin_socket(dir))?;
     servers.spawn(serve_admin(broker.clone(), socket));
+    if let Some(listener) = public {
+        servers.spawn(tiles::serve_public(broker.clone(), listener));
+    }
     servers.spawn(run_rounds(broker.clone()));
     servers.spawn(run_timer(broker.clone()));
     tracing::info!(%address, federation = %broker.federation, "broker listens");
@@ -132,6 +144,17 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
         sequencer: running,
         servers,
     })
+}
+
+async fn listen_for_tiles(address: &str) -> Result<TcpListener, BrokerError> {
+    let refused = |source| BrokerError::Listen {
+        address: address.to_owned(),
+        source,
+    };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    tracing::info!(%address, "checkpoint and hashes of the log are served to anybody");
+    Ok(listener)
 }
 
 /// As many connections as there may be open files. The soft limit is raised as far as the system
@@ -268,12 +291,13 @@ async fn serve_agencies(
     let log_read = v1::log_read_server::LogReadServer::new(LogReadService(broker.clone()))
         .max_decoding_message_size(MAX_SMALL_BYTES);
     let shutdown = broker.shutdown.clone().cancelled_owned();
-    drop(broker);
+    let files = Routes::from(tiles::for_members(broker));
     Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .concurrency_limit_per_connection(MAX_STREAMS as usize)
         .max_concurrent_streams(MAX_STREAMS)
+        .add_routes(files)
         .add_service(health_service)
         .add_service(reflection)
         .add_service(exchange)

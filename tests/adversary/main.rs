@@ -14,5 +14,6 @@ mod membership;
 mod reads;
 mod scene;
 mod statements;
+mod tiles;
 mod wire;
 mod witnesses;

@@ -6,8 +6,8 @@ use passerelle_audit::{
     checkpoint,
     merkle::{Tree, leaf_hash},
 };
-use passerelle_model::bytes::Digest;
-use passerelle_proto::v1;
+use passerelle_model::{bytes::Digest, commitment::Field};
+use passerelle_proto::{convert, v1};
 use passerelle_tests::raw_agency::RawAgency;
 use std::collections::BTreeSet;
 
@@ -58,7 +58,10 @@ async fn a_member_reads_its_own_entries_oversight_all_and_every_row_hashes_to_th
 -> Result<()> {
     let scene = Scene::open().await?;
     let oversight = Seat::take(&scene.federation, "oversight", "oversight").await?;
-    let (asked, _, permit) = scene.permitted().await?;
+    let (subject, _) = scene.consenting().await?;
+    let asked = scene.question(&subject);
+    scene.house.say(&asked.draft).await?.index();
+    let permit = scene.permit(&asked.request).await?;
     let answer = scene.clinic.agency.answer(&permit, b"{}");
     scene.clinic.say(&answer).await?.index();
     scene.fence().await?;
@@ -69,14 +72,15 @@ async fn a_member_reads_its_own_entries_oversight_all_and_every_row_hashes_to_th
     assert_eq!(all.len() as u64, size);
     assert_eq!(read(&all).len() as u64, size, "oversight reads every entry");
     assert_eq!(root(&all), published);
+    // Which entries are about one person, and nothing else that is committed to.
+    let mut about = 0;
     for row in &all {
-        // Codes and commitments: never what opens them.
-        assert!(
-            row.openings.is_empty(),
-            "oversight gets an opening of {}",
-            row.index
-        );
+        for opening in convert::openings(row.openings.clone()).unwrap() {
+            assert_eq!(opening.field, Field::Subject, "of {}", row.index);
+            about += usize::from(opening.data.0 == subject.0);
+        }
     }
+    assert_eq!(about, 2, "the consent and the request");
     // What the operator did with the federation is for everybody.
     let of_the_federation: BTreeSet<u64> = (all.iter())
         .filter(|row| {

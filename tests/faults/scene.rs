@@ -271,6 +271,12 @@ impl Scene {
         let export = self.federation.export(OVERSIGHT).await?;
         let report = export.verify()?;
         anyhow::ensure!(report.is_complete(), "{report:?}");
+        // Every decision comes out the same when it is made again from the log alone.
+        let file = export.path.to_str().context("a path that is not text")?;
+        self.federation
+            .cli(&["audit", "replay", file])
+            .await?
+            .done()?;
         every_answer_came_once(&export);
         Ok(export)
     }

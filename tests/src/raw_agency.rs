@@ -215,6 +215,13 @@ impl RawAgency {
         self.memory().witnessing = how;
     }
 
+    /// What verifies the cosignatures of its witness.
+    pub fn witness_key(&self) -> VerifierKey {
+        let key = SigningKey::from_seed(&self.witness_seed).public_key();
+        let name = witness_name(&self.federation, &self.agency);
+        VerifierKey::new(&name, SignatureType::CosignatureV1, key).expect("a name")
+    }
+
     /// How many checkpoints its witness has cosigned by the rule.
     pub fn cosigned(&self) -> u64 {
         self.memory().cosigned

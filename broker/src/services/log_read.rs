@@ -4,7 +4,9 @@
 use super::{Shared, internal, reads_all};
 use crate::{error::BrokerError, ledger::View, notices::visible_to};
 use passerelle_audit::merkle::leaf_hash;
-use passerelle_model::{entry::EntryBody, error::ErrorCode, records::Agency, state};
+use passerelle_model::{
+    commitment::Field, entry::EntryBody, error::ErrorCode, records::Agency, state,
+};
 use passerelle_proto::{convert, v1};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -101,11 +103,17 @@ fn row(view: &View, reader: &Agency, index: u64) -> Result<v1::LogRow, BrokerErr
             openings: Vec::new(),
         });
     }
-    let openings = if named {
+    let mut openings = if named {
         visible_to(&reader.agency, record).openings
     } else {
         Vec::new()
     };
+    if reads_all(reader.sector()) {
+        // Without knowing which entries are about one person nothing could be replayed or counted
+        // (decision 0015).
+        let all = record.sidecar.openings.iter();
+        openings = all.filter(|o| o.field == Field::Subject).cloned().collect();
+    }
     Ok(v1::LogRow {
         index,
         entry: entry.clone(),

@@ -71,21 +71,22 @@ impl Broker {
     /// The member at the other end of a call: by certificate, by the certificate that is its
     /// present one, and still a member.
     pub fn member<T>(&self, request: &Request<T>) -> Result<Agency, Status> {
-        let refused = || convert::status(ErrorCode::Revoked);
-        let peer = request.extensions().get::<Peer>().ok_or_else(refused)?;
-        let (Some(agency), Some(serial)) = (&peer.agency, &peer.serial) else {
-            return Err(refused());
-        };
+        let peer = request.extensions().get::<Peer>();
+        self.member_of(peer).map_err(convert::status)
+    }
+
+    /// As [`Broker::member`], for what is known of the other end.
+    pub(crate) fn member_of(&self, peer: Option<&Peer>) -> Result<Agency, ErrorCode> {
+        let known = peer.and_then(|peer| peer.agency.as_ref().zip(peer.serial.as_ref()));
+        let (agency, serial) = known.ok_or(ErrorCode::Revoked)?;
         let view = self.sequencer.view();
-        let member = state::member(view.projection.as_ref(), agency)
-            .map_err(|e| internal(&e.into()))?
-            .ok_or_else(refused)?;
+        let member = state::member(view.projection.as_ref(), agency).map_err(|error| {
+            tracing::error!(%error, "call failed");
+            ErrorCode::Internal
+        })?;
         // A certificate that was replaced is as dead as a revoked one.
-        if member.certificate == *serial {
-            Ok(member)
-        } else {
-            Err(refused())
-        }
+        let present = member.filter(|member| member.certificate == *serial);
+        present.ok_or(ErrorCode::Revoked)
     }
 }
 
