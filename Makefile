@@ -15,7 +15,7 @@ FUZZ_SECONDS ?= 60
 SEEDS ?= 10000
 
 .PHONY: help demo test ci setup setup-tests build fmt clippy deny docs layering demo-once
-.PHONY: seeded-bugs soak fuzz bench bench-quick
+.PHONY: seeded-bugs soak fuzz interop bench bench-quick
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | column -t -s $$'\t'
@@ -26,7 +26,7 @@ demo: setup build ## Run a whole federation on this machine and tell the story.
 test: setup setup-tests build ## Every test.
 	$(CARGO) test --workspace --locked
 
-ci: fmt clippy deny docs layering test seeded-bugs demo-once ## What continuous integration runs.
+ci: fmt clippy deny docs layering test seeded-bugs demo-once interop ## What continuous integration runs.
 	deploy/fuzz.sh $(FUZZ_SECONDS)
 
 seeded-bugs: setup ## Each promise is broken on purpose, and the simulation finds it.
@@ -34,6 +34,10 @@ seeded-bugs: setup ## Each promise is broken on purpose, and the simulation find
 
 soak: setup ## The simulation at length: make soak SEEDS=10000.
 	$(CARGO) run --release --locked -p passerelle-simulation --bin soak -- --seeds $(SEEDS)
+
+interop: setup ## Go's note and tlog, and Tessera's fsck, beside our log: each refuses what is corrupted.
+	$(CARGO) build --locked -p passerelle
+	go=$$(deploy/go.sh) && $(CARGO) run --locked -p passerelle-interop -- --go "$$go"
 
 fuzz: setup ## Every parser, FUZZ_SECONDS each.
 	deploy/fuzz.sh $(FUZZ_SECONDS)
