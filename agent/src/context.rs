@@ -3,6 +3,7 @@
 use crate::{
     config::Config,
     csr::TlsIdentity,
+    forks::Forks,
     home::{Home, HomeError, Identity},
     trust::{Kept, Trust},
     vault::Vault,
@@ -38,6 +39,8 @@ pub struct Context {
     pub certificate_ends: Option<Timestamp>,
     /// Whom it believes, as of the members that it knows.
     pub trust: Kept,
+    /// Proofs that the log was rewritten.
+    pub forks: Forks,
 }
 
 impl Context {
@@ -75,6 +78,7 @@ impl Context {
             vault: Vault::open_on(home, disk)?,
             certificate_ends: certificate.ok().and_then(|c| c.ends()),
             trust: Kept::default(),
+            forks: Forks::new(&home.path("")),
         })
     }
 

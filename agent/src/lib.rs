@@ -25,6 +25,7 @@ pub mod erasure;
 pub mod event;
 pub mod exchange;
 pub mod facts;
+pub mod forks;
 mod ground;
 pub mod handle;
 pub mod holder;

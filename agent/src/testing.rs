@@ -153,6 +153,7 @@ impl Federation {
             vault: Vault::open_on(&home, &OsDisk).unwrap(),
             certificate_ends: None,
             trust: crate::trust::Kept::default(),
+            forks: crate::forks::Forks::new(dir),
         }
     }
 
@@ -196,6 +197,15 @@ impl Federation {
             membership,
             ..v1::Notice::default()
         }
+    }
+
+    /// From the first so many entries to all.
+    pub(crate) fn consistency_proof(&self, from: u64) -> Vec<Vec<u8>> {
+        if from == 0 || from == self.tree.size() {
+            return Vec::new();
+        }
+        let proof = self.tree.consistency_proof(from, self.tree.size());
+        proof.unwrap().iter().map(|hash| hash.0.to_vec()).collect()
     }
 
     /// The newest checkpoint, cosigned.

@@ -31,6 +31,8 @@ use std::sync::Arc;
 pub struct Considered {
     verdict: Result<Accepted, (WitnessError, u64)>,
     offered: u64,
+    /// What contradicts what was cosigned before: the note and the hashes that came with it.
+    contradicts: Option<(String, Vec<Digest>)>,
 }
 
 /// The reply to one round, which resolves once what it says is durable.
@@ -71,16 +73,27 @@ pub fn weigh(log: &VerifierKey, view: &dyn Read, round: v1::WitnessRound) -> Out
     }
     let offered = offered_size(&checkpoint);
     let proof: Option<Vec<Digest>> = proof.iter().map(|h| Digest::from_slice(h)).collect();
-    let considered = match proof {
-        Some(proof) => consider(&known, log, old_size, &proof, &checkpoint),
+    let considered = match &proof {
+        Some(proof) => consider(&known, log, old_size, proof, &checkpoint),
         None => Err(WitnessError::Malformed),
+    };
+    let contradicts = match &considered {
+        Err(WitnessError::BadProof | WitnessError::SameSizeDifferentRoot) => {
+            proof.map(|proof| (checkpoint, proof))
+        }
+        _ => None,
     };
     let events = match &considered {
         Ok(accepted) if accepted.state() != known => vec![Event::Witnessed(accepted.state())],
         Ok(_) | Err(_) => Vec::new(),
     };
     let verdict = considered.map_err(|error| (error, known.size));
-    Ok((events, Considered { verdict, offered }))
+    let considered = Considered {
+        verdict,
+        offered,
+        contradicts,
+    };
+    Ok((events, considered))
 }
 
 /// The frame that says what a durable result was.
@@ -94,6 +107,7 @@ pub fn answer(
 ) -> Result<agent_frame::Frame, ErrorCode> {
     match considered.verdict {
         Ok(accepted) => {
+            context.forks.accepted(accepted.checkpoint());
             let line = context.identity.cosigner.cosign(&accepted, now.seconds());
             let line = line.map_err(|_| ErrorCode::Internal)?.to_string();
             Ok(agent_frame::Frame::Cosigned(v1::Cosigned {
@@ -103,13 +117,14 @@ pub fn answer(
         }
         Err((error, known_size)) => {
             let status = error.http_status();
-            if matches!(
-                error,
-                WitnessError::BadProof | WitnessError::SameSizeDifferentRoot
-            ) {
+            if let Some((note, hashes)) = considered.contradicts {
+                let log = &context.identity.anchors.log;
+                let proof = context.forks.refused(log, &note, &hashes);
+                let proof = proof.map(|path| path.display().to_string());
                 tracing::error!(
                     known_size,
                     status,
+                    proof,
                     "the broker showed a log that was rewritten"
                 );
             } else {

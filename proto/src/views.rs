@@ -86,6 +86,9 @@ pub struct AgentStatus {
     /// Notices that came after later ones: the broker had kept them back.
     #[serde(default)]
     pub late_notices: u64,
+    /// Proofs that the log was rewritten, in the directory `forks` of the agent.
+    #[serde(default)]
+    pub fork_proofs: u64,
     /// Statements that wait to be sent.
     pub outbox: u64,
     /// Requests that wait for a reviewer here.

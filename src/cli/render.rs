@@ -41,6 +41,7 @@ pub(super) fn agent_status(status: &AgentStatus) -> String {
             heard_at.unwrap_or_else(|| "none yet".to_owned()),
         ),
         ("late notices", late_notices(status)),
+        ("forks", fork_proofs(status)),
         ("statements to send", status.outbox.to_string()),
         ("inbox", format!("{} to review", status.reviews)),
         ("members", status.members.join(", ")),
@@ -59,6 +60,14 @@ fn late_notices(status: &AgentStatus) -> String {
     match status.late_notices {
         0 => String::new(),
         n => format!("{n} that the broker had kept back: tell oversight"),
+    }
+}
+
+/// Shown only if there is something to say.
+fn fork_proofs(status: &AgentStatus) -> String {
+    match status.fork_proofs {
+        0 => String::new(),
+        n => format!("{n} proofs in `forks/` that the log was rewritten: tell every member"),
     }
 }
 

@@ -105,6 +105,7 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
         witness_size: meta.witness.size,
         heard_at: meta.heard_at,
         late_notices: meta.late,
+        fork_proofs: node.context.forks.count() as u64,
         outbox: meta.outbox,
         reviews: meta.reviews,
         members: members
