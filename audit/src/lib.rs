@@ -10,6 +10,7 @@
 
 pub mod checkpoint;
 pub mod cosignature;
+pub mod disclosure;
 pub mod dsse;
 pub mod export;
 pub mod fork;

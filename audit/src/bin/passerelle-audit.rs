@@ -21,6 +21,9 @@ use std::{
     thread::available_parallelism,
 };
 
+#[path = "passerelle-audit/exports.rs"]
+mod exports;
+
 const VERIFIED: u8 = 0;
 const FAULT: u8 = 1;
 const UNREADABLE: u8 = 3;
@@ -64,6 +67,12 @@ enum Command {
     /// each other.
     #[command(after_help = FORK_CODES)]
     Fork(ForkArguments),
+    /// Convert an export for other programs: FHIR, OCSF or CSV. It is verified first.
+    #[command(after_help = exports::CONVERT_EXAMPLES)]
+    Convert(exports::ConvertArguments),
+    /// Account for the disclosures about one person, for programs or as a printable page.
+    #[command(after_help = exports::DISCLOSURES_EXAMPLES)]
+    Disclosures(exports::DisclosuresArguments),
 }
 
 #[derive(Args)]
@@ -116,6 +125,8 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => (arguments, verdict),
         Command::Keys(arguments) => (arguments, keys),
         Command::Fork(arguments) => return say(fork(&arguments)),
+        Command::Convert(arguments) => return exports::convert(&arguments),
+        Command::Disclosures(arguments) => return exports::disclosures(&arguments),
     };
     say(match run(&arguments) {
         Ok(report) if arguments.json => {
