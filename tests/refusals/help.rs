@@ -2,6 +2,10 @@
 
 use crate::offices::EXE;
 use anyhow::{Context as _, Result};
+use passerelle_audit::{
+    keys::SigningKey,
+    note::{SignatureType, VerifierKey},
+};
 use std::{
     path::{Path, PathBuf},
     process::Stdio,
@@ -100,6 +104,16 @@ async fn every_example_of_the_help_parses() -> Result<()> {
     Ok(())
 }
 
+/// The key of some log, or of some witness.
+fn key(of_a_witness: bool) -> Result<String> {
+    let kind = match of_a_witness {
+        true => SignatureType::CosignatureV1,
+        false => SignatureType::Ed25519,
+    };
+    let key = SigningKey::from_seed(&[1; 32]).public_key();
+    Ok(VerifierKey::new("example.org/log", kind, key)?.to_string())
+}
+
 /// Runs it where there is nothing to do it with: it is refused or fails, but not for its form.
 async fn parses(exe: &Path, words: &[String]) -> Result<()> {
     let dir = place()?;
@@ -114,7 +128,7 @@ async fn parses(exe: &Path, words: &[String]) -> Result<()> {
         .collect();
     // Where the example says KEY, a key is to be put.
     while let Some(at) = args.iter().position(|word| word == "KEY") {
-        args.drain(at - 1..=at);
+        args[at] = key(args[at - 1] == "--witness")?;
     }
     // A demonstration wants an empty directory, and this one is not.
     if args.first().is_some_and(|word| word == "demo") {

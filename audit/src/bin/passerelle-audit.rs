@@ -44,7 +44,10 @@ Examples:
 
 Exit codes: 0 verified, 1 a fault was found, 2 wrong usage, 3 the file can't be read.";
 
-const FORK_CODES: &str = "\
+const FORK_EXAMPLES: &str = "\
+Examples:
+  passerelle-audit fork fork.txt --log-key 'KEY'
+
 Exit codes: 0 the fork is proven, 1 it is not, 2 wrong usage, 3 the file can't be read.";
 
 /// Verify an exported log of Passerelle, offline and without trust in the broker.
@@ -65,7 +68,7 @@ enum Command {
     Keys(Arguments),
     /// Check a proof that the log forked: two checkpoints, both signed by the log, that contradict
     /// each other.
-    #[command(after_help = FORK_CODES)]
+    #[command(after_help = FORK_EXAMPLES)]
     Fork(ForkArguments),
     /// Convert an export for other programs: FHIR, OCSF or CSV. It is verified first.
     #[command(after_help = exports::CONVERT_EXAMPLES)]

@@ -31,7 +31,7 @@ const WRITE_BEHIND_BYTES: usize = 256 * 1024;
 pub(crate) const CONVERT_EXAMPLES: &str = "\
 Examples:
   passerelle-audit convert export.jsonl --to fhir --out events.ndjson
-  passerelle-audit convert export.jsonl --to ocsf | send-to-siem
+  passerelle-audit convert export.jsonl --to ocsf --out events.ndjson
   passerelle-audit convert export.jsonl --to csv --out events.csv
 
 The export is verified first; one with a fault is not converted.
@@ -39,12 +39,10 @@ Exit codes: 0 converted, 1 a fault was found, 2 wrong usage, 3 a file can't be r
 
 pub(crate) const DISCLOSURES_EXAMPLES: &str = "\
 Examples:
-  passerelle-audit disclosures export.jsonl --consent consent-0123...
+  passerelle-audit disclosures export.jsonl --consent consent-0123456789abcdef0123456789abcdef
       What was disclosed about the person who gave this consent?
-  passerelle-audit disclosures export.jsonl --handle HEX --request req-0123... --format html \\
-      --lang fr --out releve.html
-  passerelle-audit disclosures export.jsonl --handle HEX --suspend-until 2027-06-30 \\
-      --for police-nord --say-left-out
+  passerelle-audit disclosures e.jsonl --format html --request req-0123456789abcdef0123456789abcdef
+      The same for an exchange that is known to be about the person, as a page to print.
 
 Whom an exchange is about is known only where an opening in the export says so. The export of an
 oversight body has all of them; that of another agency has those of the consents that name it.
