@@ -236,7 +236,7 @@ impl Seat {
             known_size,
         } = *refused;
         tracing::warn!(agency = %self.agency, size, status, known_size, "witness refuses");
-        desk.witnesses.saw_more(&self.agency, known_size);
+        desk.witnesses.refused(&self.agency, status, known_size);
         let witness = &mut self.witness;
         // 409 of tlog-witness: it stands elsewhere, so ask again from there. Anything else is
         // its last word on this checkpoint.

@@ -83,6 +83,11 @@ struct State {
     own: HashMap<AgencyId, Cosigned>,
     /// Members that say they have cosigned more entries than there are here.
     saw_more: BTreeMap<AgencyId, u64>,
+    /// Members whose witness stands within what was signed, and says that it is another log.
+    saw_other: BTreeMap<AgencyId, u64>,
+    /// The largest size that a witness of this log can have cosigned: what was there when it was
+    /// opened, or was signed since.
+    signed: u64,
 }
 
 /// The rounds of one log.
@@ -110,11 +115,15 @@ impl Witnesses {
     /// The rounds of the log in `view`.
     pub fn new(federation: FederationId, signer: Signer, view: View) -> Result<Self, BrokerError> {
         let (tell, _) = watch::channel(0);
+        let signed = view.tree().size();
         let witnesses = Self {
             federation,
             signer,
             view,
-            state: Mutex::new(State::default()),
+            state: Mutex::new(State {
+                signed,
+                ..State::default()
+            }),
             tell,
         };
         witnesses.reload_members()?;
@@ -209,6 +218,7 @@ impl Witnesses {
         let origin = self.signer.verifier_key().name();
         let signed = Checkpoint::new(origin, size, root)?.sign(&self.signer)?;
         let panel = state.panel.clone();
+        state.signed = size;
         state.rounds.push_back(Round {
             signed,
             others: BTreeMap::new(),
@@ -285,6 +295,7 @@ impl Witnesses {
         } else if round.has_quorum {
             state.publish_late(size, agency);
         }
+        state.saw_other.remove(agency);
         drop(state);
         if first {
             self.poke();
@@ -313,22 +324,42 @@ impl Witnesses {
         self.state().panel.contains(agency)
     }
 
-    /// A witness says that it has cosigned a longer log than this one.
+    /// A witness says that it has cosigned a longer log than this one. The length of this one does
+    /// not count: an old copy that entered something since is soon as long as what it lost. It is
+    /// what was ever signed that a witness can have cosigned.
     ///
     /// Once so many say so that no quorum is left without them, this is an old copy, and nothing
     /// is signed (AUDIT, "On restart the broker refuses to sign"). One member that lies can't
     /// stop the log by this: it could as well not cosign.
     pub fn saw_more(&self, agency: &AgencyId, size: u64) {
-        let held = self.view.tree().size();
+        let mut state = self.state();
+        let held = state.signed;
         if size <= held {
-            self.state().saw_more.remove(agency);
+            state.saw_more.remove(agency);
             return;
         }
         tracing::error!(
             %agency, seen = size, held,
             "a witness says that it has cosigned a longer log: this may be an old copy"
         );
-        self.state().saw_more.insert(agency.clone(), size);
+        state.saw_more.insert(agency.clone(), size);
+    }
+
+    /// A witness refused a checkpoint, and stands at `known_size`.
+    ///
+    /// One that stands within this log and says that the checkpoint does not extend what it
+    /// cosigned (422 of tlog-witness) doubts as one does that stands beyond it: an old copy that
+    /// was started twice has signed as much as the log that it lost.
+    pub fn refused(&self, agency: &AgencyId, status: u32, known_size: u64) {
+        self.saw_more(agency, known_size);
+        let mut state = self.state();
+        if status == 422 && (1..=state.signed).contains(&known_size) {
+            tracing::error!(
+                %agency, seen = known_size,
+                "a witness says that it has cosigned another log: this may be an old copy"
+            );
+            state.saw_other.insert(agency.clone(), known_size);
+        }
     }
 
     /// Whether statements of `agency` must wait: its witness has seen a longer log than this one,
@@ -337,21 +368,27 @@ impl Witnesses {
     /// lies about what it saw holds up itself alone.
     pub fn must_wait(&self, agency: &AgencyId) -> bool {
         let state = self.state();
-        state.saw_more.contains_key(agency) || state.is_old_copy()
+        let doubts = state.saw_more.contains_key(agency) || state.saw_other.contains_key(agency);
+        doubts || state.is_old_copy()
     }
 
     /// Who saw how much more than there is, if so many did that nothing is signed.
     pub fn rolled_back(&self) -> Option<(AgencyId, u64)> {
         let state = self.state();
-        let first = state.saw_more.iter().next().map(|(a, s)| (a.clone(), *s));
+        let first = state.doubting().next().map(|(a, s)| (a.clone(), *s));
         first.filter(|_| state.is_old_copy())
     }
 }
 
 impl State {
+    /// Who saw more than there is, or something else.
+    fn doubting(&self) -> impl Iterator<Item = (&AgencyId, &u64)> {
+        self.saw_more.iter().chain(&self.saw_other)
+    }
+
     fn is_old_copy(&self) -> bool {
-        let doubting = |a: &&AgencyId| self.panel.contains(*a);
-        let doubting = self.saw_more.keys().filter(doubting).count();
+        let doubting: BTreeSet<_> = self.doubting().map(|(agency, _)| agency).collect();
+        let doubting = doubting.intersection(&self.panel.iter().collect()).count();
         doubting > 0 && self.panel.len() < quorum(self.panel.len()).saturating_add(doubting)
     }
 

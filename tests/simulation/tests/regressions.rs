@@ -45,6 +45,11 @@ const FOUND: &[(u64, &str)] = &[
         3_491,
         "the observer had forgotten a permit when an old copy of the log was put in its place",
     ),
+    (
+        4_355,
+        "an old copy of the broker that had entered something by itself was as long as the witnesses \
+     remembered: it was not taken for one, and what it acknowledged was lost",
+    ),
 ];
 
 #[test]
