@@ -294,9 +294,10 @@ fn offered(
     edit_ask(view, &permit.request, |row| {
         if row.status.is_open() {
             row.status = Status::Offered;
+            // What holds for an answer that is here is not for a later permit to change.
+            row.obligations.clone_from(&permit.obligations);
         }
         row.permits.push((notice.index, digest));
-        row.obligations.clone_from(&permit.obligations);
         row.trail.push(step.clone());
     })?;
     if permit.holder != *me {

@@ -91,7 +91,9 @@ impl Forks {
 
     /// How many proofs there are.
     pub fn count(&self) -> usize {
-        fs::read_dir(&self.dir).map_or(0, Iterator::count)
+        // What a crash left of one that was being written has another name.
+        let is_whole = |file: &fs::DirEntry| file.path().extension().is_some_and(|e| e == "txt");
+        fs::read_dir(&self.dir).map_or(0, |files| files.flatten().filter(is_whole).count())
     }
 }
 
@@ -187,6 +189,8 @@ mod tests {
         sizes.sort_unstable();
         assert_eq!(sizes, [(5, 5), (5, 11)]);
         assert_eq!(witness.context.forks.count(), 2);
+        fs::write(witness.context.forks.dir.join(".tmp1"), b"half").unwrap();
+        assert_eq!(witness.context.forks.count(), 2, "what a crash left");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{
     context::Context,
     event::{Event, Verdict},
     holder::{renew, storage, use_permit},
-    state,
+    state::{self, HoldRow},
     trust::Trust,
     verify::CheckedNotice,
 };
@@ -79,6 +79,17 @@ fn latest_offer(view: &dyn Read, request: &RequestId) -> Result<Option<CheckedNo
     Ok(noticed.and_then(CheckedNotice::from_journal))
 }
 
+/// A request to us that is not over, as if nothing had been answered, with its newest offer.
+fn unanswered(
+    view: &dyn Read,
+    request: &RequestId,
+) -> Result<Option<(HoldRow, CheckedNotice)>, ErrorCode> {
+    let row = state::hold(view, request).map_err(storage)?;
+    let row = row.filter(|row| row.stopped.is_none());
+    let row = row.map(|row| HoldRow { given: None, ..row });
+    Ok(row.zip(latest_offer(view, request)?))
+}
+
 /// What follows when an answer is held back: the permit is used as if none had been made.
 ///
 /// # Errors
@@ -90,17 +101,12 @@ pub fn after_withdrawal(
     answer: &Answer,
     now: Timestamp,
 ) -> Result<Vec<Event>, ErrorCode> {
-    let row = state::hold(view, &answer.request).map_err(storage)?;
-    let (Some(mut row), Some(notice)) = (row, latest_offer(view, &answer.request)?) else {
+    let Some((row, notice)) = unanswered(view, &answer.request)? else {
         return Ok(Vec::new());
     };
     let EntryBody::Offered { permit } = &notice.entry().body else {
         return Ok(Vec::new());
     };
-    if row.stopped.is_some() {
-        return Ok(Vec::new());
-    }
-    row.given = None;
     use_permit(context, view, &notice, permit, Some(&row), trust, now)
 }
 
@@ -117,17 +123,12 @@ pub fn after_refusal(
     code: ErrorCode,
     now: Timestamp,
 ) -> Result<Vec<Event>, ErrorCode> {
-    let row = state::hold(view, &answer.request).map_err(storage)?;
-    let (Some(mut row), Some(notice)) = (row, latest_offer(view, &answer.request)?) else {
+    let Some((row, notice)) = unanswered(view, &answer.request)? else {
         return Ok(Vec::new());
     };
     let EntryBody::Offered { permit } = &notice.entry().body else {
         return Ok(Vec::new());
     };
-    if row.stopped.is_some() {
-        return Ok(Vec::new());
-    }
-    row.given = None;
     if row.permit != answer.permit {
         return use_permit(context, view, &notice, permit, Some(&row), trust, now);
     }

@@ -56,7 +56,7 @@ const PUBLIC_READS: usize = 8;
 /// How long to wait after the system refused a connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Full tiles and bundles never change.
+/// Full tiles never change. Entries are for oversight, and for no cache in between.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-store");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -199,6 +199,7 @@ fn content(view: &View, path: &TilePath) -> Result<Vec<u8>, BrokerError> {
     let missing = || BrokerError::Refused(ErrorCode::Internal);
     if path.kind() != TileKind::Entries {
         return view.tree().tile(path).map_err(|error: MerkleError| {
+            // Else the refusal alone would be in the log, and not why.
             tracing::error!(%error, %path, "a tile can't be had");
             missing()
         });

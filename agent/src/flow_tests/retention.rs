@@ -63,6 +63,20 @@ fn an_answer_without_a_retention_is_kept_until_it_is_recalled() {
 }
 
 #[test]
+fn a_permit_that_comes_after_the_answer_does_not_change_its_retention() {
+    let (mut world, request) = delivered(&[Obligation::RetainDays(30)]);
+    let end = NOW.plus_s(30 * DAY_S);
+    let (_, other) = world.ask_with(KNOWN, |_| ());
+    world.police_hear(EntryBody::Offered {
+        permit: Box::new(Permit {
+            request: request.clone(),
+            ..other
+        }),
+    });
+    assert_eq!(world.due(end, 24), [request]);
+}
+
+#[test]
 fn what_was_never_delivered_is_never_due() {
     let world = world(fact());
     let (_, permit) = world.ask_with(KNOWN, |_| ());
