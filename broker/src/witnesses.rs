@@ -168,6 +168,7 @@ impl Witnesses {
             members,
             rounds,
             own,
+            saw_other,
             ..
         } = &mut *state;
         // With another key an agency is another witness: what the former key cosigned is not its
@@ -178,6 +179,7 @@ impl Witnesses {
             round.others.retain(|agency, _| stays(agency));
         }
         own.retain(|a, _| stays(a));
+        saw_other.retain(|a, _| stays(a));
         state.next_member = last.map_or(0, |index| index.saturating_add(1));
         let next_member = state.next_member;
         let covers = |round: &Round| next_member <= round.size();

@@ -252,6 +252,43 @@ fn an_old_copy_signs_nothing_once_no_quorum_is_left_without_the_doubters() {
     );
 }
 
+/// What it entered by itself makes it as long as the log that was lost.
+#[test]
+fn an_old_copy_is_known_by_what_was_signed_and_not_by_its_length() {
+    let mut world = World::new(4);
+    world.grow();
+    let size = world.ledger.view().tree().size();
+    let doubter = world.parties[0].agency.clone();
+    world.witnesses.saw_more(&doubter, size);
+    assert!(world.witnesses.must_wait(&doubter), "nothing was signed");
+    world.witnesses.start_round().unwrap();
+    world.witnesses.saw_more(&doubter, size);
+    assert!(!world.witnesses.must_wait(&doubter), "now it was");
+}
+
+#[test]
+fn a_witness_that_refuses_another_log_waits_until_it_cosigns() {
+    let mut world = World::new(4);
+    world.witnesses.start_round().unwrap();
+    let agencies: Vec<_> = world.parties.iter().map(|p| p.agency.clone()).collect();
+    // Who stands nowhere can't contradict; a conflict is settled from where it stands.
+    for (status, known) in [(422, 0), (409, 1), (403, 1)] {
+        world.witnesses.refused(&agencies[0], status, known);
+        assert!(!world.witnesses.must_wait(&agencies[0]), "{status} {known}");
+    }
+    world.witnesses.refused(&agencies[0], 422, 1);
+    assert!(world.witnesses.must_wait(&agencies[0]));
+    assert!(!world.witnesses.must_wait(&agencies[1]), "itself alone");
+    assert!(world.witnesses.rolled_back().is_none());
+    world.cosign(0).unwrap();
+    assert!(!world.witnesses.must_wait(&agencies[0]));
+    for agency in &agencies[1..3] {
+        world.witnesses.refused(agency, 422, 1);
+    }
+    assert!(world.witnesses.rolled_back().is_some());
+    assert!(world.witnesses.must_wait(&agencies[3]), "all of them");
+}
+
 #[test]
 fn a_change_of_members_gives_up_the_round_that_does_not_cover_it() {
     let mut world = World::new(4);
