@@ -295,6 +295,8 @@ async fn a_broker_that_falls_behind_keeps_the_logs_time() -> Result<()> {
     refuses_for_the_clock(&scene).await?;
     clocks.set("broker", 0)?;
     scene.federation.serve_broker().await?;
+    // Cut off, the house would take a question and keep it until it is back.
+    scene.link(HOUSE, true).await?;
     scene.connected(CLINIC, true).await?;
     // Everybody else's day passes; the broker's does not.
     for node in AGENCIES {
