@@ -15,7 +15,7 @@ FUZZ_SECONDS ?= 60
 SEEDS ?= 10000
 
 .PHONY: help demo test ci setup setup-tests build fmt clippy deny docs layering demo-once
-.PHONY: seeded-bugs soak fuzz interop bench bench-quick
+.PHONY: seeded-bugs soak fuzz interop bench bench-quick bench-tessera
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | column -t -s $$'\t'
@@ -49,6 +49,9 @@ bench: setup ## The benchmark, some 15 minutes: docs/performance.
 bench-quick: setup ## The same in under 3 minutes.
 	$(CARGO) build --release --locked -p passerelle
 	$(CARGO) run --release --locked -p passerelle-bench -- --quick --out target/bench-quick
+
+bench-tessera: setup ## Our log beside Tessera's POSIX log, some 5 minutes: docs/performance/tessera.txt.
+	go=$$(deploy/go.sh) && $(CARGO) run --release --locked -p passerelle-bench -- tessera --go "$$go"
 
 setup: ## Install what the system lacks, or say exactly what to install.
 	@deploy/setup.sh $(PACKAGES)

@@ -24,8 +24,8 @@ pub(crate) const ENTRIES: &str = "consents and entries";
 pub(crate) const AGENCIES_AND: &str = "agencies and agreements";
 /// People at the clinic, whatever the size.
 const PEOPLE: usize = 100;
-/// Changes when homes of before can't be used any more.
-const FORM: &str = "v2";
+/// Changes when homes of before can't be used any more; the versions of the projections besides.
+const FORM: &str = "v3";
 
 /// One size.
 #[derive(Clone, Debug, Serialize)]
@@ -105,7 +105,12 @@ pub(crate) async fn prepare(exe: &str, work: &Path, what: &str, sizes: &[u64]) -
 
 fn place(work: &Path, what: &str, size: u64) -> PathBuf {
     let name = what.split(' ').next().unwrap_or(what);
-    work.join("data").join(format!("{FORM}-{name}-{size}"))
+    let (broker, agent) = (
+        passerelle_model::state::SCHEMA_VERSION,
+        passerelle_agent::state::SCHEMA_VERSION,
+    );
+    let form = format!("{FORM}-{broker}-{agent}");
+    work.join("data").join(format!("{form}-{name}-{size}"))
 }
 
 /// Waits until the disk has everything.

@@ -1,7 +1,8 @@
 //! The benchmark: governed exchanges beside a raw relay and beside the primitives that they are
 //! made of, in one run, as ratios.
 //!
-//! In scope: relay, exchange, primitives, growth; one table, one JSON file, one plot.
+//! In scope: relay, exchange, primitives, growth; one table, one JSON file, one plot; and, as a run
+//! of its own, the log alone beside Tessera's.
 //! Out of scope: judging a machine. Absolute figures vary by machine and by hour; ratios within
 //! one run are what counts. See `docs/performance/README.md`.
 
@@ -9,6 +10,7 @@ mod exchange;
 mod floor;
 mod generate;
 mod growth;
+mod log_node;
 mod plot;
 mod primitives;
 mod proc;
@@ -18,12 +20,14 @@ mod report;
 mod stats;
 mod svg;
 mod tail;
+mod tessera;
 mod world;
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use report::Results;
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -37,7 +41,8 @@ Examples:
   cargo build --release -p passerelle
   cargo run --release -p passerelle-bench                      everything, some 15 minutes
   cargo run --release -p passerelle-bench -- --quick           under 3 minutes
-  cargo run --release -p passerelle-bench -- --only exchange,primitives";
+  cargo run --release -p passerelle-bench -- --only exchange,primitives
+  cargo run --release -p passerelle-bench -- tessera --go \"$(deploy/go.sh)\"";
 
 /// A part of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -57,7 +62,7 @@ pub(crate) enum Part {
 #[command(name = "passerelle-bench", version, after_help = EXAMPLES)]
 struct Args {
     #[command(subcommand)]
-    hidden: Option<relay::Hidden>,
+    other: Option<Other>,
     /// Shorter: fewer and smaller points, under 3 minutes
     #[arg(long)]
     quick: bool,
@@ -75,6 +80,27 @@ struct Args {
     work: PathBuf,
 }
 
+/// What is not a part of the one run.
+#[derive(Clone, Debug, Subcommand)]
+enum Other {
+    #[command(flatten)]
+    Relay(relay::Hidden),
+    /// Our log alone; started by `tessera`
+    #[command(hide = true)]
+    LogNode {
+        /// Where the log is
+        dir: PathBuf,
+        /// Where it listens
+        address: SocketAddr,
+    },
+    /// Durable entries a second beside Tessera's POSIX log, some 5 minutes
+    Tessera {
+        /// A Go, such as `deploy/go.sh` finds
+        #[arg(long)]
+        go: PathBuf,
+    },
+}
+
 impl Args {
     fn wants(&self, part: Part) -> bool {
         self.only.is_empty() || self.only.contains(&part)
@@ -87,8 +113,10 @@ fn main() -> Result<()> {
         .enable_all()
         .build()?;
     let done = runtime.block_on(until_signal(async {
-        match args.hidden.clone() {
-            Some(hidden) => relay::node(hidden).await,
+        match args.other.clone() {
+            Some(Other::Relay(hidden)) => relay::node(hidden).await,
+            Some(Other::LogNode { dir, address }) => tessera::node(&dir, address).await,
+            Some(Other::Tessera { go }) => tessera::compare(&go, &args.work, &args.out).await,
             None => run(args).await,
         }
     }));
