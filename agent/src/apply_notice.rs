@@ -7,7 +7,7 @@ use crate::{
     apply::{edit_ask, edit_hold, edit_meta, note_withdrawal},
     event::Noticed,
     late::heard,
-    settlement, standing,
+    seals, settlement, standing,
     state::{self, AnswerRow, HoldRow, MemberRow, Step, key},
 };
 use passerelle_model::{
@@ -106,6 +106,11 @@ pub(crate) fn noticed(
             })?;
             edit_hold(view, request, |row| row.trail.push(step("recalled")))
         }
+        EntryBody::Sealed {
+            from,
+            until,
+            counts,
+        } => seals::note(view, me, notice, (*from, *until), counts.get(me), entry.at),
         EntryBody::Founded { .. }
         | EntryBody::BundleActivated { .. }
         | EntryBody::Invited { .. }

@@ -240,6 +240,9 @@ fn describe(entry: &Entry) -> Result<(String, String), ErrorCode> {
         EntryBody::HandlesEvaluated { agency, count } => {
             format!("{count} blinded values are evaluated for {agency}")
         }
+        EntryBody::Sealed { from, until, .. } => {
+            format!("the entries from {from} to {until} are counted for each agency")
+        }
     };
     Ok((entry.body.code().to_owned(), summary))
 }

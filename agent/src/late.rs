@@ -20,6 +20,7 @@ use crate::{
 use passerelle_model::{
     entry::EntryBody,
     error::ErrorCode,
+    seal::MAX_SEALED,
     statement::Body,
     store::{Overlay, Read, StoreError},
 };
@@ -41,6 +42,20 @@ pub(crate) fn heard(
 /// Whether it is.
 pub(crate) fn was_heard(view: &dyn Read, membership: bool, index: u64) -> Result<bool, StoreError> {
     Ok(view.get(&key(membership, index))?.is_some())
+}
+
+/// How many notices of entries from `from` on, before `until`, were heard, those of membership
+/// aside. Looks at no more than one seal may cover.
+pub(crate) fn heard_between(view: &dyn Read, from: u64, until: u64) -> Result<u64, StoreError> {
+    let Some(last) = until.checked_sub(1) else {
+        return Ok(0);
+    };
+    let prefix: Vec<u8> = b"heard/n".to_vec();
+    let after = from.checked_sub(1).map(|index| key(false, index));
+    let limit = usize::try_from(MAX_SEALED).unwrap_or(usize::MAX);
+    let rows = view.scan(&prefix, after.as_deref(), limit)?;
+    let end = key(false, last);
+    Ok(rows.iter().take_while(|(key, _)| *key <= end).count() as u64)
 }
 
 /// What is journaled of a verified notice that came late.

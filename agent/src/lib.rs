@@ -45,6 +45,7 @@ pub mod retention;
 pub mod review;
 mod ruling;
 pub mod seal;
+mod seals;
 pub mod serve;
 pub mod session;
 mod settlement;

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeSet;
 
 /// Version of the rows; another version on disk means rebuild.
-pub const SCHEMA_VERSION: u32 = 5;
+pub const SCHEMA_VERSION: u32 = 6;
 
 /// Most rows that a list shows.
 pub const MAX_ROWS: usize = 10_000;
@@ -55,6 +55,8 @@ pub struct Meta {
     pub without_handle: u64,
     /// Notices that came after later ones: the broker had kept them back.
     pub late: u64,
+    /// The newest seal: the first index that it does not cover, and when it was made.
+    pub sealed: Option<(u64, Timestamp)>,
     /// Statements before this place in the outbox were made before the newest withdrawal that is
     /// known here.
     pub withdrawn_before: u64,

@@ -199,6 +199,11 @@ impl Federation {
         }
     }
 
+    /// How many entries there are.
+    pub(crate) fn size(&self) -> u64 {
+        self.tree.size()
+    }
+
     /// From the first so many entries to all.
     pub(crate) fn consistency_proof(&self, from: u64) -> Vec<Vec<u8>> {
         if from == 0 || from == self.tree.size() {

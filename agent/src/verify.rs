@@ -173,7 +173,7 @@ pub fn check_notice(wire: v1::Notice, trust: &Trust) -> Result<Checked, ErrorCod
 }
 
 /// The types of entries of this version ([`EntryBody::code`]).
-const KNOWN_TYPES: [&str; 14] = [
+const KNOWN_TYPES: [&str; 15] = [
     "founded",
     "bundle_activated",
     "invited",
@@ -188,6 +188,7 @@ const KNOWN_TYPES: [&str; 14] = [
     "withdrawal_carried_out",
     "expired",
     "handles_evaluated",
+    "sealed",
 ];
 
 /// Whether the bytes are not those of an entry of a later version: they name a type of this one,

@@ -5,6 +5,7 @@ use crate::{error::BrokerError, ledger::View, witnesses::Cosigned};
 use passerelle_audit::{dsse, keys::SigningKey, tlog_proof::TlogProof};
 use passerelle_model::{
     canonical,
+    commitment::{self, Field},
     entry::{EntryBody, Record, Sidecar},
     error::ErrorCode,
     ids::AgencyId,
@@ -13,6 +14,7 @@ use passerelle_model::{
     statement::{Body, PAYLOAD_ANSWER},
 };
 use passerelle_proto::{convert, v1};
+use std::collections::BTreeMap;
 
 /// Makes notices.
 pub struct Notices {
@@ -95,6 +97,16 @@ impl Notices {
 /// The part of the private half that `reader` may have. Said once, here, for notices and for
 /// reads of the log.
 pub fn visible_to(reader: &AgencyId, record: &Record) -> Sidecar {
+    // How many entries reached the reader, and nobody else.
+    if let EntryBody::Sealed { counts, .. } = &record.entry.body {
+        let own = counts.get(reader);
+        let openings = &record.sidecar.openings;
+        let own = own.and_then(|c| commitment::find(openings, Field::Counts, c));
+        return Sidecar {
+            openings: own.cloned().into_iter().collect(),
+            payloads: BTreeMap::new(),
+        };
+    }
     let EntryBody::Said { agency, envelope } = &record.entry.body else {
         return Sidecar::default();
     };

@@ -24,6 +24,8 @@ pub enum Field {
     Outcome,
     /// Written evidence of a consent.
     Evidence,
+    /// How many entries reached an agency.
+    Counts,
 }
 
 impl Field {
@@ -34,6 +36,7 @@ impl Field {
             Self::Justification => b"passerelle/v1/justification",
             Self::Outcome => b"passerelle/v1/outcome",
             Self::Evidence => b"passerelle/v1/evidence",
+            Self::Counts => b"passerelle/v1/counts",
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     binary::{self, BinaryError},
-    bytes::{Bytes, Digest, Nonce, PublicKey},
+    bytes::{Bytes, Commitment, Digest, Nonce, PublicKey},
     canonical::{self, CanonicalError},
     commitment::Opening,
     error::ErrorCode,
@@ -155,6 +155,15 @@ pub enum EntryBody {
         /// How many.
         count: u32,
     },
+    /// How many entries reached each agency (see [`crate::seal`]).
+    Sealed {
+        /// The first index that is counted.
+        from: u64,
+        /// The first that is not.
+        until: u64,
+        /// Who may open it: how many there were for it.
+        counts: BTreeMap<AgencyId, Commitment>,
+    },
 }
 
 impl EntryBody {
@@ -175,6 +184,7 @@ impl EntryBody {
             Self::WithdrawalCarriedOut { .. } => "withdrawal_carried_out",
             Self::Expired { .. } => "expired",
             Self::HandlesEvaluated { .. } => "handles_evaluated",
+            Self::Sealed { .. } => "sealed",
         }
     }
 }

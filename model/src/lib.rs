@@ -21,6 +21,7 @@ pub mod permit;
 pub mod pip;
 pub mod records;
 pub mod request;
+pub mod seal;
 pub mod seeded;
 pub mod state;
 pub mod statement;

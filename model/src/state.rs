@@ -16,7 +16,7 @@ use crate::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Version of the tables; another version on disk means rebuild.
-pub const SCHEMA_VERSION: u32 = 3;
+pub const SCHEMA_VERSION: u32 = 4;
 
 /// Most consents of a person, and agreements of a pair, that a decision looks at. With more it
 /// denies: the one left out might be the one that is withdrawn.
@@ -33,6 +33,15 @@ pub struct Federation {
     pub bundle: Digest,
     /// How many members witness for all.
     pub panel: Panel,
+}
+
+/// How far the log is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// The first index that no seal covers.
+    pub until: u64,
+    /// When everything was covered last; the founding, before the first seal.
+    pub at: Timestamp,
 }
 
 /// Keys of the tables.
@@ -140,6 +149,10 @@ pub mod key {
     pub fn membership_table() -> Vec<u8> {
         vec![b'm']
     }
+    /// The only row of how far the log is sealed.
+    pub fn sealed() -> Vec<u8> {
+        vec![b'l']
+    }
     /// Statements already sequenced, by digest.
     pub fn seen(statement: &Digest) -> Vec<u8> {
         join(b'n', &[&statement.0])
@@ -182,6 +195,11 @@ pub fn suffixes(state: &dyn Read, prefix: &[u8], limit: usize) -> Result<Vec<Str
 /// The federation, once founded.
 pub fn federation(state: &dyn Read) -> Result<Option<Federation>, StoreError> {
     row(state, &key::federation())
+}
+
+/// How far the log is sealed, once it is founded.
+pub fn sealed(state: &dyn Read) -> Result<Option<Sealed>, StoreError> {
+    row(state, &key::sealed())
 }
 
 /// An agency, member or former member.
@@ -256,7 +274,8 @@ pub fn concerns(state: &dyn Read, agency: &AgencyId, index: u64) -> Result<bool,
         || state.get(&key::membership(index))?.is_some())
 }
 
-fn indices(
+/// The indices that follow `prefix`, from `from` on, at most `limit`.
+pub(crate) fn indices(
     state: &dyn Read,
     prefix: &[u8],
     from: u64,

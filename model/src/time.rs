@@ -25,6 +25,11 @@ impl Timestamp {
         self.0 / 1_000
     }
 
+    /// Whole days since the epoch, by UTC.
+    pub const fn utc_day(self) -> u64 {
+        self.seconds() / 86_400
+    }
+
     /// `2026-11-21T14:03:09Z`, for people.
     pub fn to_rfc3339(self) -> String {
         let (days, second_of_day) = (self.seconds() / 86_400, self.seconds() % 86_400);

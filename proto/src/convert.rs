@@ -38,15 +38,17 @@ const fn field_code(field: Field) -> &'static str {
         Field::Justification => "justification",
         Field::Outcome => "outcome",
         Field::Evidence => "evidence",
+        Field::Counts => "counts",
     }
 }
 
-const FIELDS: [Field; 5] = [
+const FIELDS: [Field; 6] = [
     Field::Subject,
     Field::Worker,
     Field::Justification,
     Field::Outcome,
     Field::Evidence,
+    Field::Counts,
 ];
 
 impl TryFrom<v1::Opening> for Opening {

@@ -86,6 +86,13 @@ pub struct AgentStatus {
     /// Notices that came after later ones: the broker had kept them back.
     #[serde(default)]
     pub late_notices: u64,
+    /// When the newest seal was made, which counts the entries that reached this agency. Older than
+    /// a day and some hours: the broker keeps seals back.
+    #[serde(default)]
+    pub sealed_at: Option<Timestamp>,
+    /// Seals that say another number of entries than were heard here.
+    #[serde(default)]
+    pub seal_faults: Vec<SealFault>,
     /// Proofs that the log was rewritten, in the directory `forks` of the agent.
     #[serde(default)]
     pub fork_proofs: u64,
@@ -107,6 +114,19 @@ pub struct AgentStatus {
     /// Whole days until the certificate ends; 0 once it has ended.
     #[serde(default)]
     pub certificate_days_left: Option<u64>,
+}
+
+/// A seal that does not fit what was heard.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealFault {
+    /// The first index that it counts.
+    pub from: u64,
+    /// The first that it does not.
+    pub until: u64,
+    /// How many entries it says have reached this agency; none if it tells this agency nothing.
+    pub sealed: Option<u64>,
+    /// How many were heard.
+    pub heard: u64,
 }
 
 /// What an import did.

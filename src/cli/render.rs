@@ -41,6 +41,7 @@ pub(super) fn agent_status(status: &AgentStatus) -> String {
             heard_at.unwrap_or_else(|| "none yet".to_owned()),
         ),
         ("late notices", late_notices(status)),
+        ("seals", seals(status)),
         ("forks", fork_proofs(status)),
         ("statements to send", status.outbox.to_string()),
         ("inbox", format!("{} to review", status.reviews)),
@@ -60,6 +61,31 @@ fn late_notices(status: &AgentStatus) -> String {
     match status.late_notices {
         0 => String::new(),
         n => format!("{n} that the broker had kept back: tell oversight"),
+    }
+}
+
+/// How the daily counts of entries compare with what was heard.
+fn seals(status: &AgentStatus) -> String {
+    let newest = match status.sealed_at {
+        None => "none yet".to_owned(),
+        Some(at) => format!("newest of {}", at.to_rfc3339()),
+    };
+    match status.seal_faults.as_slice() {
+        [] => newest,
+        [fault, ..] => {
+            let sealed = fault.sealed.map_or_else(
+                || "says nothing to this agency".to_owned(),
+                |sealed| format!("counts {sealed} entries"),
+            );
+            format!(
+                "{newest}; {} do not fit: that of {} to {} {sealed}, {} were heard: the broker \
+                 keeps something back, tell oversight",
+                status.seal_faults.len(),
+                fault.from,
+                fault.until,
+                fault.heard
+            )
+        }
     }
 }
 

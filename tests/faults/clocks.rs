@@ -386,3 +386,29 @@ async fn a_recalled_answer_is_erased_a_day_later_and_the_log_has_it_attested() -
     assert_eq!(receipts.count(), 1);
     Ok(())
 }
+
+/// A day later every agency has the count of what reached it, and the auditor counts the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_day_is_over_it_is_sealed_and_everybody_counts_the_same() -> Result<()> {
+    let Some((mut scene, clocks)) = scene().await? else {
+        return Ok(());
+    };
+    scene.consent(HOUSE, LOOKED_AT, 1).await?;
+    scene.exchange(1).await?;
+    clocks.set_all(DAY)?;
+    for node in AGENCIES {
+        let status = within(PATIENCE, "the seal of the day", || async {
+            let status = scene.federation.agent_status(node).await?;
+            Ok(status.filter(|s| s.sealed_at.is_some()))
+        })
+        .await?;
+        assert_eq!(status.seal_faults, [], "{node}");
+    }
+    // What is restarted or rebuilt counts the same.
+    scene.federation.agent(CLINIC).kill9()?;
+    scene.federation.serve_agent(CLINIC).await?;
+    let export = scene.all_is_well().await?;
+    let report = export.verify()?;
+    assert_eq!(report.checks["seals_counted_again"], AGENCIES.len() as u64);
+    Ok(())
+}

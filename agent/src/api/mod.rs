@@ -16,7 +16,7 @@ use crate::{
     holder::storage,
     import::{self, ImportFailure},
     node::{Node, Settled},
-    state,
+    seals, state,
 };
 use passerelle_model::{error::ErrorCode, statement::Body};
 use passerelle_proto::{convert, v1, views};
@@ -105,6 +105,8 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
         witness_size: meta.witness.size,
         heard_at: meta.heard_at,
         late_notices: meta.late,
+        sealed_at: meta.sealed.map(|(_, at)| at),
+        seal_faults: seals::faults(node.core.view()).map_err(storage)?,
         fork_proofs: node.context.forks.count() as u64,
         outbox: meta.outbox,
         reviews: meta.reviews,

@@ -7,6 +7,7 @@ mod hostile;
 mod late;
 mod postponed;
 mod retention;
+mod seals;
 mod upkeep;
 
 use crate::{

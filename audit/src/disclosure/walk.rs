@@ -175,7 +175,8 @@ impl Walker {
             | EntryBody::Enrolled { .. }
             | EntryBody::Revoked { .. }
             | EntryBody::WithdrawalCarriedOut { .. }
-            | EntryBody::HandlesEvaluated { .. } => None,
+            | EntryBody::HandlesEvaluated { .. }
+            | EntryBody::Sealed { .. } => None,
         };
         Ok(over)
     }

@@ -185,6 +185,7 @@ impl Ledger {
         let digest = permit
             .digest()
             .map_err(|error| self.fault(FaultCode::Permit, error.to_string()))?;
+        row.had_permit = true;
         row.permit = Some(Box::new(Permit {
             index: self.index,
             digest,

@@ -10,6 +10,7 @@ use super::{
     fault::{Fault, FaultCode},
     report::{Check, Tally},
     row::{Job, Parsed, Readable},
+    seals::Reached,
 };
 use crate::merkle::Frontier;
 use passerelle_model::{
@@ -23,7 +24,7 @@ use passerelle_model::{
     time::Timestamp,
     vocabulary::{Category, LegalBasis, Level, Purpose, Sector, Stage},
 };
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// How far the time of an entry may be behind that of an earlier one, in seconds.
 const MAX_BACKWARDS_S: u64 = 300;
@@ -118,6 +119,8 @@ pub(super) struct Agreement {
 #[derive(Debug)]
 pub(super) struct Case {
     pub(super) lead: Agency,
+    /// Who has not left.
+    pub(super) present: BTreeSet<Agency>,
     pub(super) stage: Stage,
     pub(super) closed: bool,
     pub(super) touched: u64,
@@ -171,6 +174,8 @@ pub(super) struct Request {
     pub(super) asked: Option<Box<Asked>>,
     pub(super) decision: Option<Box<Decision>>,
     pub(super) permit: Option<Box<Permit>>,
+    /// Whether the holder ever had a permit, and so hears of the end.
+    pub(super) had_permit: bool,
     /// Digest of the sealed answer.
     pub(super) sealed: Option<Digest>,
     /// The categories and consents on which the latest decision rests. Stays: recalls need it.
@@ -187,6 +192,7 @@ impl Request {
             asked: None,
             decision: None,
             permit: None,
+            had_permit: false,
             sealed: None,
             rests_on: Box::default(),
         }
@@ -226,6 +232,7 @@ pub(super) struct Ledger {
     pub(super) agreements: HashMap<Id, Agreement>,
     pub(super) cases: HashMap<Id, Case>,
     pub(super) due: HashMap<Id, Due>,
+    pub(super) reached: Reached,
     /// Signatures to be checked, of the present chunk.
     pub(super) jobs: Vec<Job>,
 }
@@ -254,6 +261,7 @@ impl Ledger {
             agreements: HashMap::new(),
             cases: HashMap::new(),
             due: HashMap::new(),
+            reached: Reached::default(),
             jobs: Vec::new(),
         }
     }
@@ -273,7 +281,9 @@ impl Ledger {
             return Ok(());
         };
         self.common(readable)?;
-        self.body(position, readable)
+        self.body(position, readable)?;
+        self.note_reached(readable);
+        Ok(())
     }
 
     fn common(&mut self, readable: &Readable) -> Result<(), Fault> {
@@ -363,6 +373,7 @@ impl Ledger {
                 Ok(())
             }
             EntryBody::Expired { request } => self.expired(id(request.as_str())),
+            EntryBody::Sealed { from, until, .. } => self.sealed(*from, *until, &readable.sealed),
         }
     }
 

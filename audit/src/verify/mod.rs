@@ -20,6 +20,7 @@ mod pipeline;
 mod report;
 mod row;
 mod said;
+mod seals;
 
 pub use fault::{Fault, FaultCode};
 pub use report::{Cosignatures, MAX_WARNINGS, Report, Trust, Warning, WitnessLine};

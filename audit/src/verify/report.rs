@@ -123,6 +123,7 @@ pub(super) enum Check {
     Opening,
     PermitAgainstDecision,
     ReceiptAgainstAnswer,
+    Seal,
     StatementSignature,
     Withdrawal,
 }
@@ -142,6 +143,7 @@ impl Check {
             Self::Opening => "openings",
             Self::PermitAgainstDecision => "permits_against_decisions",
             Self::ReceiptAgainstAnswer => "receipts_against_answers",
+            Self::Seal => "seals_counted_again",
             Self::StatementSignature => "statement_signatures",
             Self::Withdrawal => "withdrawals",
         }

@@ -6,11 +6,13 @@ use super::fault::{Fault, FaultCode};
 use crate::{export::ExportRow, merkle::leaf_hash};
 use passerelle_model::{
     bytes::{Commitment, Digest, PublicKey},
-    commitment::{Field, Opening},
+    commitment::{self, Field, Opening},
     entry::{Entry, EntryBody, MAX_ENTRY_BYTES},
-    ids::FederationId,
+    ids::{AgencyId, FederationId},
+    seal::Counts,
     statement::{Body, Envelope, Statement, VERSION},
 };
+use std::collections::BTreeMap;
 
 /// A row that is right in itself.
 pub(super) struct Parsed {
@@ -26,6 +28,8 @@ pub(super) struct Readable {
     pub(super) said: Option<Said>,
     /// How many openings were checked.
     pub(super) openings: u64,
+    /// What was opened of a seal.
+    pub(super) sealed: BTreeMap<AgencyId, Counts>,
 }
 
 /// The statement of a `said` entry; its signature is not checked yet.
@@ -84,7 +88,8 @@ pub(super) fn parse(line: &[u8], index: u64, federation: &FederationId) -> Resul
         }
         _ => None,
     };
-    check_openings(index, said.as_ref(), &openings)?;
+    check_openings(index, &entry.body, said.as_ref(), &openings)?;
+    let sealed = sealed(&entry.body, &openings).map_err(|e| fault(FaultCode::Opening, e))?;
     Ok(Parsed {
         index,
         leaf: leaf_hash(&bytes),
@@ -92,6 +97,7 @@ pub(super) fn parse(line: &[u8], index: u64, federation: &FederationId) -> Resul
             entry,
             said,
             openings: openings.len() as u64,
+            sealed,
         }),
     })
 }
@@ -110,11 +116,34 @@ fn statement(index: u64, envelope: &Envelope) -> Result<Said, Fault> {
     })
 }
 
-fn check_openings(index: u64, said: Option<&Said>, openings: &[Opening]) -> Result<(), Fault> {
+/// What is opened of a seal, by agency.
+fn sealed(body: &EntryBody, openings: &[Opening]) -> Result<BTreeMap<AgencyId, Counts>, String> {
+    let EntryBody::Sealed { counts, .. } = body else {
+        return Ok(BTreeMap::new());
+    };
+    let mut opened = BTreeMap::new();
+    for (agency, commitment) in counts {
+        if let Some(opening) = commitment::find(openings, Field::Counts, commitment) {
+            let counts = Counts::from_bytes(&opening.data.0).map_err(|e| e.to_string())?;
+            opened.insert(agency.clone(), counts);
+        }
+    }
+    Ok(opened)
+}
+
+fn check_openings(
+    index: u64,
+    body: &EntryBody,
+    said: Option<&Said>,
+    openings: &[Opening],
+) -> Result<(), Fault> {
     if openings.is_empty() {
         return Ok(());
     }
-    let commitments = said.map_or_else(Vec::new, |said| commitments(&said.statement.body));
+    let mut commitments = said.map_or_else(Vec::new, |said| commitments(&said.statement.body));
+    if let EntryBody::Sealed { counts, .. } = body {
+        commitments.extend(counts.values().map(|c| (Field::Counts, *c)));
+    }
     for opening in openings {
         let fits = |(field, commitment): &(Field, Commitment)| {
             *field == opening.field && opening.opens(commitment)

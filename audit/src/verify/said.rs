@@ -17,6 +17,7 @@ use passerelle_model::{
     },
     vocabulary::{Category, Stage},
 };
+use std::collections::BTreeSet;
 
 impl Ledger {
     pub(super) fn said(&mut self, position: usize, said: &Said) -> Result<(), Fault> {
@@ -228,8 +229,11 @@ impl Ledger {
 
     fn case_opened(&mut self, agency: u32, opening: &CaseOpening) -> Result<(), Fault> {
         self.tally.checked(Check::Case, 1);
+        let mut present: BTreeSet<_> = self.agencies(&opening.agencies).into_iter().collect();
+        present.insert(agency);
         let case = Case {
             lead: agency,
+            present,
             stage: Stage::HomeAgency,
             closed: false,
             touched: self.index,

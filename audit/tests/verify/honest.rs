@@ -33,6 +33,7 @@ fn an_honest_log_verifies_and_the_report_counts_what_was_checked() {
         "recalled",
         "expired",
         "handles_evaluated",
+        "sealed",
     ];
     for kind in types {
         assert!(
@@ -46,6 +47,7 @@ fn an_honest_log_verifies_and_the_report_counts_what_was_checked() {
     assert_eq!(report.statements.len(), 10, "{:?}", report.statements);
     assert_eq!(report.entries.values().sum::<u64>(), report.size);
     assert!(report.checks["openings"] > 0);
+    assert_eq!(report.checks["seals_counted_again"], 4);
     let [own] = &report.cosignatures[..] else {
         panic!("one set of witnesses")
     };

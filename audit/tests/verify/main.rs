@@ -20,6 +20,7 @@ mod large;
 mod order;
 #[cfg(test)]
 mod replay;
+mod seals;
 #[cfg(test)]
 mod story;
 #[cfg(test)]

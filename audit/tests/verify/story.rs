@@ -37,6 +37,8 @@ pub(crate) fn story() -> World {
     }));
     done(world.run(&Command::Revoke { agency: agency(1) }));
     world.enrol(1);
+    world.now = world.now.plus_s(86_400);
+    done(world.run(&Command::Tick));
     world
 }
 

@@ -5,7 +5,11 @@ use super::{Shared, internal, reads_all};
 use crate::{error::BrokerError, ledger::View, notices::visible_to};
 use passerelle_audit::merkle::leaf_hash;
 use passerelle_model::{
-    commitment::Field, entry::EntryBody, error::ErrorCode, records::Agency, state,
+    commitment::{Field, Opening},
+    entry::EntryBody,
+    error::ErrorCode,
+    records::Agency,
+    state,
 };
 use passerelle_proto::{convert, v1};
 use std::time::Duration;
@@ -110,9 +114,10 @@ fn row(view: &View, reader: &Agency, index: u64) -> Result<v1::LogRow, BrokerErr
     };
     if reads_all(reader.sector()) {
         // Without knowing which entries are about one person nothing could be replayed or counted
-        // (decision 0015).
+        // (decision 0015), and without all counts of a seal it could not be held to the entries.
         let all = record.sidecar.openings.iter();
-        openings = all.filter(|o| o.field == Field::Subject).cloned().collect();
+        let may_read = |o: &&Opening| matches!(o.field, Field::Subject | Field::Counts);
+        openings = all.filter(may_read).cloned().collect();
     }
     Ok(v1::LogRow {
         index,

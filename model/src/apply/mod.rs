@@ -16,7 +16,7 @@ use crate::{
         Agency, Agreement, Case, Consent, Decision, Invitation, PermitRef, RequestRow, Withdrawn,
     },
     request::{Status, Step},
-    state::{self, Federation, key},
+    state::{self, Federation, Sealed, key},
     statement::{
         AgencyKeys, AgreementSignature, AgreementTerms, Answer, Body, CaseAdvance, CaseOpening,
         ConsentTerms, Envelope, Receipt, ReceiptKind, Request, Withdrawal,
@@ -41,7 +41,11 @@ pub fn apply(view: &mut Overlay<'_>, index: u64, record: &Record) -> Result<(), 
             keys,
             bundle,
             panel,
-        } => founded(view, federation, keys, bundle, *panel),
+        } => {
+            let nothing = Sealed { until: 0, at };
+            state::put(view, key::sealed(), &nothing)?;
+            founded(view, federation, keys, bundle, *panel)
+        }
         EntryBody::BundleActivated { bundle } => bundle_activated(view, bundle),
         EntryBody::Invited {
             agency,
@@ -73,7 +77,21 @@ pub fn apply(view: &mut Overlay<'_>, index: u64, record: &Record) -> Result<(), 
         }
         EntryBody::WithdrawalCarriedOut { consent } => matters::carried_out(view, index, consent),
         EntryBody::Expired { request } => exchange::end(view, index, request, Step::Expire),
+        EntryBody::Sealed { until, counts, .. } => {
+            post(view, index, counts.keys());
+            sealed(view, index, *until, at)
+        }
     }
+}
+
+fn sealed(view: &mut Overlay<'_>, index: u64, until: u64, at: Timestamp) -> Result<(), StoreError> {
+    let mut row = state::sealed(view)?.ok_or_else(|| corrupt("not founded"))?;
+    row.until = until;
+    // Else it leaves some for the next one, or is another part of the same.
+    if until == index {
+        row.at = at;
+    }
+    state::put(view, key::sealed(), &row)
 }
 
 fn founded(

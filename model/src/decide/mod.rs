@@ -10,6 +10,7 @@ mod case;
 mod consent;
 mod exchange;
 mod membership;
+mod seal;
 
 use crate::{
     apply::apply,
@@ -220,11 +221,17 @@ impl Draft<'_, '_> {
             entry.to_bytes()?.len() <= MAX_ENTRY_BYTES,
             ErrorCode::TooLarge,
         )?;
-        let index = self.inputs.next_index.saturating_add(count);
+        let index = self.next_index();
         let record = Record { entry, sidecar };
         apply(self.state, index, &record)?;
         self.records.push(record);
         Ok(index)
+    }
+
+    /// The index of the next event.
+    fn next_index(&self) -> u64 {
+        let count = self.records.len() as u64;
+        self.inputs.next_index.saturating_add(count)
     }
 
     fn push_public(&mut self, body: EntryBody) -> Step<u64> {
@@ -309,7 +316,7 @@ fn run(draft: &mut Draft<'_, '_>, command: &Command) -> Step<Reply> {
 }
 
 /// What time and earlier steps left to do: requests that are due, withdrawals and revocations
-/// that were too large for one step.
+/// that were too large for one step, the seal of the day.
 fn tick(draft: &mut Draft<'_, '_>) -> Step<Reply> {
     let before = draft.records.len();
     exchange::end_due(draft)?;
@@ -323,6 +330,7 @@ fn tick(draft: &mut Draft<'_, '_>) -> Step<Reply> {
             membership::stop_requests_of(draft, &agency.agency)?;
         }
     }
+    seal::seal_due(draft)?;
     Ok(if draft.records.len() == before {
         Reply::Nothing
     } else {

@@ -184,6 +184,7 @@ fn acts() -> Vec<EntryBody> {
         json!({"withdrawal_carried_out": {"consent": consent}}),
         json!({"expired": {"request": req}}),
         json!({"handles_evaluated": {"agency": "police-nord", "count": 1}}),
+        json!({"sealed": {"from": 0, "until": 7, "counts": {"police-nord": "00".repeat(32)}}}),
     ];
     let parse = |text: Value| serde_json::from_value(text).unwrap();
     texts.into_iter().map(parse).collect()

@@ -1,6 +1,7 @@
 //! A log under test, on which tests say things and the clock stands still.
 
 mod random;
+mod seals;
 mod steps;
 
 use super::*;

@@ -26,7 +26,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(n, by, forged)| Op::Answer(n, by, forged)),
         2 => (0u8..6, 0u8..3, 0u8..3).prop_map(|(n, f, k)| Op::Receive(n, f, k)),
         1 => (0u8..3).prop_map(Op::Revoke),
-        2 => prop_oneof![Just(1u16), Just(15), Just(400), Just(8_000)].prop_map(Op::Wait),
+        2 => prop_oneof![Just(1u16), Just(15), Just(400), Just(8_000), Just(60_000)].prop_map(Op::Wait),
         1 => Just(Op::Tick),
     ]
 }

@@ -1,0 +1,212 @@
+//! Daily seals: whom each entry reached, counted again from the entries alone.
+//!
+//! The rule of whom an entry reaches is that of the model's `apply`, said once more here from what
+//! the ledger knows, so that a broker that counts otherwise than it must is found out.
+
+use super::{
+    fault::{Fault, FaultCode},
+    ledger::{Agency, Id, Ledger, Request, Since, id},
+    report::Check,
+    row::{Readable, Said},
+};
+use passerelle_model::{
+    entry::EntryBody,
+    ids::{AgencyId, RequestId},
+    request::Status,
+    seal::{Counts, MAX_SEALED},
+    statement::{Body, CaseAdvance},
+    vocabulary::Stage,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Most entries that are remembered for a seal to come: four times what one may cover. A log that
+/// is older than seals has more of them before its first.
+const MAX_REMEMBERED: usize = 4 * 65_536;
+
+/// Whom the entries reached that no seal covers yet.
+#[derive(Debug, Default)]
+pub(super) struct Reached {
+    /// The first index that no seal covers.
+    from: u64,
+    rows: VecDeque<(u64, Box<[Agency]>)>,
+    /// The first index that is remembered still.
+    remembered_from: u64,
+}
+
+impl Reached {
+    fn add(&mut self, index: u64, whom: Vec<Agency>) {
+        if whom.is_empty() {
+            return;
+        }
+        self.rows.push_back((index, whom.into_boxed_slice()));
+        if self.rows.len() > MAX_REMEMBERED
+            && let Some((index, _)) = self.rows.pop_front()
+        {
+            self.remembered_from = index.saturating_add(1);
+        }
+    }
+}
+
+impl Ledger {
+    /// Notes whom the present entry reaches; to be called once it has been taken in.
+    pub(super) fn note_reached(&mut self, readable: &Readable) {
+        let whom = match &readable.entry.body {
+            EntryBody::Founded { .. }
+            | EntryBody::BundleActivated { .. }
+            | EntryBody::Invited { .. }
+            | EntryBody::Enrolled { .. }
+            | EntryBody::Revoked { .. } => Vec::new(),
+            EntryBody::Said { .. } => readable
+                .said
+                .as_ref()
+                .map_or_else(Vec::new, |said| self.reached_by_said(said)),
+            EntryBody::Refused { agency, .. } | EntryBody::HandlesEvaluated { agency, .. } => {
+                vec![self.agency(agency)]
+            }
+            EntryBody::Decided { request, .. } => self.parties(request, |row| {
+                row.had_permit && row.status == Status::Denied
+            }),
+            EntryBody::Offered { permit } => self.parties(&permit.request, |_| true),
+            EntryBody::Recalled { request, .. } => self.parties(request, |_| true),
+            EntryBody::Stopped { request, .. } | EntryBody::Expired { request } => {
+                self.parties(request, |row| row.had_permit)
+            }
+            EntryBody::WithdrawalCarriedOut { consent } => self.named_in(id(consent.as_str())),
+            EntryBody::Sealed { counts, .. } => counts.keys().map(|a| self.agency(a)).collect(),
+        };
+        self.reached.add(self.index, whom);
+    }
+
+    fn reached_by_said(&mut self, said: &Said) -> Vec<Agency> {
+        let agency = self.agency(&said.statement.agency);
+        match &said.statement.body {
+            Body::Request(_) | Body::Renewal(_) => vec![agency],
+            Body::Answer(answer) => self.parties(&answer.request, |_| true),
+            Body::Receipt(receipt) => self.parties(&receipt.request, |_| true),
+            Body::Consent(terms) => self.named_in(id(terms.consent.as_str())),
+            Body::Withdrawal(withdrawal) => self.named_in(id(withdrawal.consent.as_str())),
+            Body::Agreement(terms) => self.parties_of(id(terms.agreement.as_str())),
+            Body::AgreementSignature(signature) => {
+                self.parties_of(id(signature.agreement.as_str()))
+            }
+            Body::CaseOpening(opening) => self.present(id(opening.case.as_str())),
+            Body::CaseAdvance(advance) => self.leaves(advance),
+        }
+    }
+
+    /// The requester, and the holder if it hears of it.
+    fn parties(&self, request: &RequestId, holder_hears: impl Fn(&Request) -> bool) -> Vec<Agency> {
+        let Some(row) = self.requests.get(&id(request.as_str())) else {
+            return Vec::new();
+        };
+        let holder = row.holder.filter(|_| holder_hears(row));
+        row.requester.into_iter().chain(holder).collect()
+    }
+
+    fn named_in(&self, consent: Id) -> Vec<Agency> {
+        let Some(consent) = self.consents.get(&consent) else {
+            return Vec::new();
+        };
+        let lists = consent.recipients.iter().chain(&consent.disclosers);
+        let named: BTreeSet<_> = lists.chain([&consent.recorded_by]).copied().collect();
+        named.into_iter().collect()
+    }
+
+    fn parties_of(&self, agreement: Id) -> Vec<Agency> {
+        let row = self.agreements.get(&agreement);
+        let parties: BTreeSet<_> = row.iter().flat_map(|row| row.parties.clone()).collect();
+        parties.into_iter().collect()
+    }
+
+    fn present(&self, case: Id) -> Vec<Agency> {
+        let row = self.cases.get(&case);
+        row.map_or_else(Vec::new, |row| row.present.iter().copied().collect())
+    }
+
+    /// Those who were present hear of the step, also of the one that sends them away.
+    fn leaves(&mut self, advance: &CaseAdvance) -> Vec<Agency> {
+        let case = id(advance.case.as_str());
+        let whom = self.present(case);
+        let kept: BTreeSet<_> = advance.agencies.iter().map(|a| self.agency(a)).collect();
+        if let Some(row) = self.cases.get_mut(&case)
+            && matches!(
+                advance.stage,
+                Stage::LimitedIdentifiers | Stage::Interveners
+            )
+        {
+            let lead = row.lead;
+            row.present.retain(|a| *a == lead || kept.contains(a));
+        }
+        whom
+    }
+
+    /// Compares a seal with what was counted here.
+    pub(super) fn sealed(
+        &mut self,
+        from: u64,
+        until: u64,
+        opened: &BTreeMap<AgencyId, Counts>,
+    ) -> Result<(), Fault> {
+        self.tally.checked(Check::Seal, opened.len() as u64);
+        // Another part of the same seal says the same range again.
+        let continues = from == self.reached.from || until == self.reached.from;
+        let in_range = from <= until && until <= self.index && until - from <= MAX_SEALED;
+        let message = || format!("it covers {from} to {until}, which leaves something out");
+        let whole = continues && in_range;
+        self.require(whole, Since::Ever, FaultCode::Seal, message)?;
+        if from < self.reached.remembered_from {
+            let message = "the seal covers more than is counted again here".to_owned();
+            self.tally.warn(self.index, message);
+        } else {
+            self.compare(from, until, opened)?;
+        }
+        self.reached.from = until;
+        Ok(())
+    }
+
+    fn compare(
+        &mut self,
+        from: u64,
+        until: u64,
+        opened: &BTreeMap<AgencyId, Counts>,
+    ) -> Result<(), Fault> {
+        let counted = self.counted(from, until);
+        for (agency, sealed) in opened {
+            let nothing = Counts::default();
+            let counted = counted.get(agency).unwrap_or(&nothing);
+            let message = || {
+                format!(
+                    "it says {} of `{agency}` for the entries from {from} to {until}, where {} \
+                     are in the log",
+                    sealed.entries, counted.entries
+                )
+            };
+            let since = Since::Index(from.saturating_sub(1));
+            self.require(sealed == counted, since, FaultCode::Seal, message)?;
+        }
+        // What a later part of the same seal is compared with stays until the next range.
+        while let Some((index, _)) = self.reached.rows.front()
+            && *index < from
+        {
+            self.reached.rows.pop_front();
+        }
+        Ok(())
+    }
+
+    fn counted(&self, from: u64, until: u64) -> BTreeMap<AgencyId, Counts> {
+        let mut counted: BTreeMap<AgencyId, Counts> = BTreeMap::new();
+        let name = |agency: &Agency| {
+            let member = self.member(*agency)?;
+            member.active.then(|| member.name.clone())
+        };
+        let in_range = |(index, _): &&(u64, Box<[Agency]>)| (from..until).contains(index);
+        for (_, whom) in self.reached.rows.iter().filter(in_range) {
+            let names: BTreeSet<AgencyId> = whom.iter().filter_map(name).collect();
+            for agency in &names {
+                let counts = counted.entry(agency.clone()).or_default();
+                counts.add(agency, &names);
+            }
+        }
+        counted
+    }
+}
