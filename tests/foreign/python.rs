@@ -85,6 +85,7 @@ async fn prepare() {
 /// A running sub-command.
 pub(crate) struct Running {
     child: Child,
+    log: PathBuf,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
@@ -93,10 +94,11 @@ pub(crate) async fn start(state: &Path, args: &[&str]) -> Result<Running> {
     READY.get_or_init(prepare).await;
     let client = sources().join("client");
     let path = std::env::join_paths([&client, &made("foreign-stubs")])?;
+    let log_path = state.with_extension("log");
     let log = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
-        .open(state.with_extension("log"))?;
+        .open(&log_path)?;
     let mut child = Command::new(python())
         .arg(client.join("foreign.py"))
         .arg("--state")
@@ -113,6 +115,7 @@ pub(crate) async fn start(state: &Path, args: &[&str]) -> Result<Running> {
     let out = child.stdout.take().context("no output")?;
     Ok(Running {
         child,
+        log: log_path,
         lines: BufReader::new(out).lines(),
     })
 }
@@ -121,7 +124,10 @@ impl Running {
     /// The next line that it prints, as JSON.
     pub(crate) async fn line(&mut self) -> Result<Value> {
         let line = timeout(PATIENCE, self.lines.next_line()).await;
-        let line = line.context("the foreign agency hangs")??;
+        let line = line.with_context(|| {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            format!("the foreign agency hangs:\n{log}")
+        })??;
         Ok(serde_json::from_str(&line.context("it has ended")?)?)
     }
 

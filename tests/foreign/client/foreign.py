@@ -4,11 +4,15 @@ Written against docs/PROTOCOL.md and the .proto files, and nothing else of the p
 """
 
 import argparse
+import faulthandler
 import json
+import os
 import sys
 import traceback
 
 import vectors
+
+HANGS_S = 150
 
 
 def parser():
@@ -54,13 +58,17 @@ def run(options):
 
 def main():
     options = parser().parse_args()
+    # Should it hang, its log says where.
+    faulthandler.dump_traceback_later(HANGS_S)
     try:
         result = {"ok": True, "result": run(options)}
     except Exception as error:
         traceback.print_exc()
         result = {"ok": False, "error": f"{type(error).__name__}: {error}"}
     print(json.dumps(result), flush=True)
-    sys.exit(0 if result["ok"] else 1)
+    sys.stderr.flush()
+    # Not by the interpreter's own end, which waits for whatever threads gRPC has left.
+    os._exit(0 if result["ok"] else 1)
 
 
 if __name__ == "__main__":
