@@ -9,6 +9,7 @@
 )]
 
 mod arrival;
+mod formats;
 mod scene;
 
 use anyhow::{Context as _, Result};

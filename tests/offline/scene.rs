@@ -6,7 +6,7 @@ use passerelle_proto::views::{RequestLine, RequestView};
 use passerelle_tests::{cli::Ran, export::Export, federation::Federation, office::within};
 use std::time::Duration;
 
-const EXE: &str = env!("CARGO_BIN_EXE_passerelle");
+pub(crate) const EXE: &str = env!("CARGO_BIN_EXE_passerelle");
 
 pub(crate) const POLICE: &str = "police";
 pub(crate) const CLINIC: &str = "clinic";
