@@ -7,15 +7,15 @@ TOOLS := target/tools
 # What the build needs of the system: a C compiler and make (for the TLS library), and the
 # development files of OpenSSL (for the certificate authority).
 PACKAGES := build-essential pkg-config libssl-dev
-# What the tests need besides: Python (a client in another language), false clocks, network
-# namespaces and file systems of their own.
-TEST_PACKAGES := python3 python3-venv faketime nftables iproute2 e2fsprogs util-linux mount
+# What the tests need besides: a solver (proofs over the rules), Python (a client in another
+# language), false clocks, network namespaces and file systems of their own.
+TEST_PACKAGES := cvc5 python3 python3-venv faketime nftables iproute2 e2fsprogs util-linux mount
 # Seconds for each fuzz target, two targets at a time.
 FUZZ_SECONDS ?= 60
 SEEDS ?= 10000
 
 .PHONY: help demo test ci setup setup-tests build fmt clippy deny docs layering demo-once
-.PHONY: seeded-bugs soak fuzz interop bench bench-quick bench-tessera
+.PHONY: prove seeded-bugs soak fuzz interop bench bench-quick bench-tessera
 
 help: ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | column -t -s $$'\t'
@@ -26,8 +26,11 @@ demo: setup build ## Run a whole federation on this machine and tell the story.
 test: setup setup-tests build ## Every test.
 	$(CARGO) test --workspace --locked
 
-ci: fmt clippy deny docs layering test seeded-bugs demo-once interop ## What continuous integration runs.
+ci: fmt clippy deny docs layering test prove seeded-bugs demo-once interop ## What continuous integration runs.
 	deploy/fuzz.sh $(FUZZ_SECONDS)
+
+prove: setup setup-tests build ## What the rules can never do, proved: docs/PROOFS.md.
+	target/debug/passerelle policy prove
 
 seeded-bugs: setup ## Each promise is broken on purpose, and the simulation finds it.
 	$(CARGO) test --locked -p passerelle-simulation --features seeded-bugs --test seeded_bugs

@@ -16,7 +16,7 @@ for crate in model policies audit; do
     dependencies=$(cargo tree --locked -e normal --prefix none -p "passerelle-$crate" \
         | cut -d' ' -f1 | sort -u)
     [[ $dependencies == *passerelle-$crate* ]] || say "cannot list what $crate depends on"
-    for forbidden in tokio tonic hyper mio rustls openssl redb reqwest; do
+    for forbidden in tokio tonic hyper mio rustls openssl redb reqwest cedar-policy-symcc; do
         if grep -qx "$forbidden" <<<"$dependencies"; then
             say "passerelle-$crate depends on $forbidden"
         fi
@@ -31,7 +31,7 @@ done
 declare -A below=(
     [model]="" [policies]="model" [audit]="model" [proto]="model"
     [journal]="audit model" [broker]="audit journal model policies proto"
-    [agent]="audit journal model policies proto"
+    [agent]="audit journal model policies proto" [prove]="model policies"
 )
 for crate in "${!below[@]}"; do
     used=$(cargo tree --locked -e normal --depth 1 --prefix none -p "passerelle-$crate" \

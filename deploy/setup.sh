@@ -19,6 +19,9 @@ else
     command -v cc >/dev/null || missing+=("a C compiler")
     command -v pkg-config >/dev/null || missing+=("pkg-config")
     pkg-config --exists openssl 2>/dev/null || missing+=("OpenSSL development files")
+    if [[ " $* " == *" cvc5 "* ]]; then
+        command -v "${CVC5:-cvc5}" >/dev/null || missing+=("the solver cvc5")
+    fi
 fi
 [[ ${#missing[@]} -eq 0 ]] && exit 0
 

@@ -6,6 +6,7 @@
 use crate::{
     cedar::{LoadError, Policies, Problem, parse_schema, uid},
     entities::Names,
+    provable::INVARIANTS_DIR,
     reference::Reference,
     texts::{FRAME, Texts},
 };
@@ -60,6 +61,13 @@ pub fn embedded_files() -> BTreeMap<String, String> {
         "schema.cedarschema",
         "reference.toml",
         "texts.toml",
+        "invariants/agreements.toml",
+        "invariants/consents.toml",
+        "invariants/emergency.toml",
+        "invariants/guards.toml",
+        "invariants/health.toml",
+        "invariants/ledger.toml",
+        "invariants/stages.toml",
         "policies/agreements.cedar",
         "policies/consents.cedar",
         "policies/emergency.cedar",
@@ -226,7 +234,8 @@ fn unknown_files(files: &BTreeMap<String, String>) -> Vec<Problem> {
         .filter(|path| {
             let known = [SCHEMA, REFERENCE, TEXTS].contains(&path.as_str())
                 || path.starts_with("policies/") && path.ends_with(".cedar")
-                || path.starts_with("tests/") && path.ends_with(".toml");
+                || path.starts_with("tests/") && path.ends_with(".toml")
+                || path.starts_with(INVARIANTS_DIR) && path.ends_with(".toml");
             !known
         })
         .map(|path| Problem::new(path, "not a file that a bundle has"))

@@ -1,5 +1,6 @@
-//! `passerelle policy`: check and test a library of rules, and ask what it would decide.
+//! `passerelle policy`: check, test and prove a library of rules, and ask what it would decide.
 
+mod prove;
 mod what_if;
 
 use super::{
@@ -21,6 +22,8 @@ use std::{
 Examples:
   passerelle policy check
   passerelle policy test
+  passerelle policy prove
+  passerelle policy diff ./library ./library-draft
   passerelle policy explain --requester police --holder health --item diagnosis:coded \\
     --purpose plan --basis GDPR-6")]
 pub(crate) struct PolicyArgs {
@@ -56,6 +59,12 @@ Examples:
         #[command(flatten)]
         what_if: Box<what_if::WhatIf>,
     },
+    /// Prove what a library can never do, whatever is on record; needs the solver cvc5
+    #[command(after_help = prove::EXAMPLES)]
+    Prove(prove::ProveArgs),
+    /// Prove that a library permits no more than another, or show what it does
+    #[command(after_help = prove::DIFF_EXAMPLES)]
+    Diff(prove::DiffArgs),
 }
 
 #[derive(Debug, Args)]
@@ -114,6 +123,8 @@ pub(super) fn run(global: Global, args: PolicyArgs) -> Result<Exit, Failure> {
             let pdp = CedarPdp::load_dir(&source.files()?).map_err(load_failure)?;
             explain(global, &pdp, &what_if)
         }
+        Verb::Prove(args) => prove::prove(global, &args),
+        Verb::Diff(args) => prove::diff(global, &args),
     }
 }
 

@@ -12,3 +12,4 @@ mod exports;
 mod help;
 mod imports;
 mod offices;
+mod proofs;
