@@ -22,7 +22,7 @@ use std::{
 Examples:
   passerelle policy check
   passerelle policy test
-  passerelle policy prove
+  passerelle policy prove --library ./library
   passerelle policy diff ./library ./library-draft
   passerelle policy explain --requester police --holder health --item diagnosis:coded \\
     --purpose plan --basis GDPR-6")]

@@ -72,7 +72,7 @@ fn an_invariant_that_does_not_hold_ends_with_1_and_a_story() -> Result<()> {
         "ÉCHEC",
         "formation non à jour",
         "autorisé par `",
-        "1 vérifications, 1 en échec",
+        "1 vérification, 1 en échec",
     ] {
         assert!(told.contains(words), "{told}");
     }

@@ -163,7 +163,7 @@ pub(crate) enum About {
 
 enum Ask {
     Implies(Arc<Set>, Arc<Set>),
-    NeverErrors(Policy),
+    NeverErrors(Box<Policy>),
 }
 
 pub(crate) struct Job {
@@ -299,7 +299,7 @@ impl<'a> Plan<'a> {
             self.envs.iter().map(|env| Job {
                 about: About::Fails(policy.id().to_string()),
                 env: env.clone(),
-                ask: Ask::NeverErrors(policy.clone()),
+                ask: Ask::NeverErrors(Box::new(policy.clone())),
             })
         })
         .collect()

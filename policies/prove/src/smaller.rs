@@ -114,8 +114,20 @@ fn usual(request: &Concrete) -> Vec<Edit> {
         Edit::Put(times(true, false)),
         Edit::Put(times(false, true)),
     ];
-    let codes: [(Root, &[&'static str], &str, &str); 6] = [
+    let codes: [(Root, &[&'static str], &str, &str); 8] = [
         (Context, &["purpose"], "Purpose", "plan"),
+        (
+            Resource,
+            &["category", "code"],
+            "CategoryCode",
+            "attendance",
+        ),
+        (
+            Resource,
+            &["category", "code"],
+            "CategoryCode",
+            "in_service",
+        ),
         (Context, &["basis", "code"], "BasisCode", "GDPR-6"),
         (Context, &["case", "profile"], "Profile", "situation_table"),
         (Context, &["case", "threshold"], "Threshold", "agreed"),

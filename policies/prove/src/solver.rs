@@ -78,7 +78,7 @@ impl Set {
             Ok(Member {
                 policy: policy.clone(),
                 reads: sets::reads(policy)?,
-                pins: world::pins(&policy.id().to_string()),
+                pins: world::pins(policy.id().as_ref()),
             })
         };
         let members: Result<_, ProveError> = policies.policies().map(member).collect();

@@ -92,7 +92,7 @@ const SEEDED: &[(&[(&str, &str, &str)], &str)] = &[
         &[(
             "policies/guards.cedar",
             "unless { principal.trained }",
-            "unless { true || principal.trained }",
+            "unless { principal.trained || principal.agency.active }",
         )],
         "untrained-never",
     ),
@@ -164,7 +164,7 @@ const SEEDED: &[(&[(&str, &str, &str)], &str)] = &[
             (
                 "policies/consents.cedar",
                 "context has consent && context.consent.withdrawn",
-                "context has consent && context.consent.withdrawn && false",
+                "context has consent && context.consent.withdrawn && context.consent.redisclosure",
             ),
             (
                 "policies/consents.cedar",

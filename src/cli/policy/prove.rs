@@ -21,12 +21,13 @@ use std::{
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  passerelle policy prove
+  passerelle policy prove --library ./library
   passerelle policy prove --library ./library --lang fr
   passerelle policy prove --only substance-use-to-police-never --json
   passerelle policy prove --library ./library --ledger
 
-Exit code 1: something is refuted, or not decided in time. 3: no proof could be tried.";
+All of it takes about a minute. Exit code 1: something is refuted, or not decided in time. 3: no
+proof could be tried.";
 
 pub(super) const DIFF_EXAMPLES: &str = "\
 Examples:
@@ -143,18 +144,19 @@ fn told(report: &Report, lang: Lang) -> String {
     }
     let failed = report.checks.iter().filter(|check| !check.holds()).count();
     let count = report.checks.len();
+    let many = if count == 1 { "" } else { "s" };
     let (questions, solver) = (report.questions, &report.solver);
     let seconds = report.took_ms.div_ceil(1_000);
     // Writing to a string can't fail.
     let _infallible = match lang {
         Lang::En => writeln!(
             out,
-            "\n{count} checks, {failed} failed ({questions} questions to cvc5 {solver}, \
+            "\n{count} check{many}, {failed} failed ({questions} questions to cvc5 {solver}, \
              {seconds} s)"
         ),
         Lang::Fr => writeln!(
             out,
-            "\n{count} vérifications, {failed} en échec ({questions} questions à cvc5 {solver}, \
+            "\n{count} vérification{many}, {failed} en échec ({questions} questions à cvc5 {solver}, \
              {seconds}\u{a0}s)"
         ),
     };
