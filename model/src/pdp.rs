@@ -57,6 +57,11 @@ pub enum Obligation {
     NotifySubject,
     /// Alert the privacy officers of both agencies.
     Alert,
+    /// A task of the holder that the text with this key tells: a register, a notice in writing.
+    Task(String),
+    /// Before a notice or an access reply goes out, remove from it what would tell somebody who may
+    /// be a danger who asked, who told, or where somebody is.
+    Mask,
 }
 
 /// The decision about one item.

@@ -47,11 +47,40 @@ pub(crate) struct CaseFile {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TestCase {
-    /// A sentence.
+    /// A sentence. `rule 12: ...` says of which of the rules in docs/POLICY.md it is a case.
     pub(crate) name: String,
+    /// The same, for a sentence that does not say it.
+    #[serde(default)]
+    pub(crate) rule: Option<u8>,
+    /// On which side of that rule it is.
+    #[serde(default)]
+    pub(crate) side: Option<Side>,
     #[serde(default)]
     pub(crate) input: Input,
     pub(crate) expect: Expect,
+}
+
+impl TestCase {
+    /// Of which of the rules in docs/POLICY.md it is a case.
+    pub(crate) fn of_rule(&self) -> Option<u8> {
+        let said = || {
+            let (number, _) = self.name.strip_prefix("rule ")?.split_once(':')?;
+            number.parse().ok()
+        };
+        self.rule.or_else(said)
+    }
+}
+
+/// On which side of a rule a case is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// The rule lets it pass, at once or with a review.
+    Permit,
+    /// The rule stops it.
+    Deny,
+    /// Just this side of where the rule begins or ends.
+    Boundary,
 }
 
 /// What must come out.
@@ -181,6 +210,7 @@ struct ConsentInput {
     redisclosure: bool,
     giver: ConsentGiver,
     capacity: Capacity,
+    method: ConsentMethod,
     recorded: u64,
 }
 
@@ -209,6 +239,7 @@ impl Default for ConsentInput {
             redisclosure: false,
             giver: ConsentGiver::Subject,
             capacity: Capacity::Capable,
+            method: ConsentMethod::Written,
             recorded: 10,
         }
     }
@@ -334,7 +365,7 @@ impl ConsentInput {
                 purposes: (self.purposes.clone()).unwrap_or_else(|| vec![matter.purpose]),
                 recipients: or(&self.recipients, requester),
                 disclosers: or(&self.disclosers, holder),
-                method: ConsentMethod::Written,
+                method: self.method,
                 language: Language::French,
                 interpreter: false,
                 notice_version: 1,

@@ -2,65 +2,21 @@
 //!
 //! In scope: parsing, re-keying by `@id`, strict validation. Out of scope: what annotations mean.
 
+pub(crate) use crate::problem::{LoadError, Problem};
+
+use crate::problem::{line_at, line_of};
 use cedar_policy::{
     ActionConstraint, EntityId, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet, Schema,
     ValidationMode, Validator,
 };
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use miette::Diagnostic;
+use std::{collections::BTreeMap, str::FromStr};
 
 /// Attributes of attributes of the request: agency of the worker, sector of the agency.
 const MAX_DEREFERENCE: u32 = 2;
 
 /// Largest policy file, in bytes.
 const MAX_FILE_SIZE_BYTES: usize = 256 * 1024;
-
-/// What is wrong with one file of a bundle.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Problem {
-    /// The file's path in the bundle.
-    pub file: String,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
-impl Problem {
-    pub(crate) fn new(file: &str, reason: impl fmt::Display) -> Self {
-        Self {
-            file: file.to_owned(),
-            reason: reason.to_string(),
-        }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`: {}", self.file, self.reason)
-    }
-}
-
-/// A bundle that is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("policies refused: {}", join(.problems))]
-pub struct LoadError {
-    /// All that is wrong with it. Never empty.
-    pub problems: Vec<Problem>,
-}
-
-impl LoadError {
-    pub(crate) fn one(file: &str, reason: impl fmt::Display) -> Self {
-        Self {
-            problems: vec![Problem::new(file, reason)],
-        }
-    }
-}
-
-fn join(problems: &[Problem]) -> String {
-    problems
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
-}
 
 /// An entity's name.
 pub(crate) fn uid(entity_type: &EntityTypeName, id: &str) -> EntityUid {
@@ -74,8 +30,8 @@ pub(crate) fn type_name(name: &str) -> Result<EntityTypeName, String> {
 
 /// Parses a schema; a warning is an error.
 pub(crate) fn parse_schema(file: &str, text: &str) -> Result<Schema, LoadError> {
-    let (schema, warnings) =
-        Schema::from_cedarschema_str(text).map_err(|e| LoadError::one(file, chain(&e)))?;
+    let (schema, warnings) = Schema::from_cedarschema_str(text)
+        .map_err(|e| Problem::new(file, chain(&e)).in_line(labelled_line(text, &e)))?;
     let problems: Vec<_> = warnings.map(|w| Problem::new(file, w)).collect();
     if problems.is_empty() {
         Ok(schema)
@@ -88,6 +44,8 @@ pub(crate) fn parse_schema(file: &str, text: &str) -> Result<Schema, LoadError> 
 #[derive(Default)]
 pub(crate) struct Policies {
     pub(crate) by_id: BTreeMap<String, (String, Policy)>,
+    /// The files' texts, to find lines in.
+    texts: BTreeMap<String, String>,
 }
 
 impl Policies {
@@ -99,15 +57,20 @@ impl Policies {
         }
         let parsed = match PolicySet::from_str(text) {
             Ok(parsed) => parsed,
-            Err(errors) => return vec![Problem::new(file, chain(&errors))],
+            Err(errors) => {
+                let line = labelled_line(text, &errors);
+                return vec![Problem::new(file, chain(&errors)).in_line(line)];
+            }
         };
+        self.texts.insert(file.to_owned(), text.to_owned());
         let mut problems = Vec::new();
         if parsed.num_of_templates() > 0 {
             problems.push(Problem::new(file, "templates are not allowed"));
         }
         for policy in parsed.policies() {
             if let Err(reason) = self.add(file, policy) {
-                problems.push(Problem::new(file, reason));
+                let line = policy.annotation("id").and_then(|id| id_line(text, id));
+                problems.push(Problem::new(file, reason).in_line(line));
             }
         }
         problems
@@ -146,10 +109,10 @@ impl Policies {
         );
         let errors = result
             .validation_errors()
-            .map(|e| self.problem(e.policy_id(), &chain(e)));
+            .map(|e| self.problem(e.policy_id(), e, &chain(e)));
         let warnings = result
             .validation_warnings()
-            .map(|w| self.problem(w.policy_id(), &chain(w)));
+            .map(|w| self.problem(w.policy_id(), w, &chain(w)));
         let mut problems: Vec<_> = errors.chain(warnings).collect();
         problems.sort();
         if problems.is_empty() && result.validation_passed_without_warnings() {
@@ -159,10 +122,32 @@ impl Policies {
         }
     }
 
-    fn problem(&self, id: &PolicyId, reason: &str) -> Problem {
-        let file = self.by_id.get(id.to_string().as_str());
-        Problem::new(file.map_or("policies", |(file, _)| file), reason)
+    fn problem(&self, id: &PolicyId, found: &dyn Diagnostic, reason: &str) -> Problem {
+        let Some((file, _)) = self.by_id.get(id.to_string().as_str()) else {
+            return Problem::new("policies", reason);
+        };
+        let line = self
+            .texts
+            .get(file)
+            .and_then(|text| labelled_line(text, found));
+        Problem::new(file, reason).in_line(line.or_else(|| self.line_of_rule(&id.to_string())))
     }
+
+    /// The line of the `@id` of a rule.
+    pub(crate) fn line_of_rule(&self, id: &str) -> Option<usize> {
+        let (file, _) = self.by_id.get(id)?;
+        id_line(self.texts.get(file)?, id)
+    }
+}
+
+fn id_line(text: &str, id: &str) -> Option<usize> {
+    line_of(text, &format!("@id(\"{id}\")"))
+}
+
+/// The line that Cedar points at.
+fn labelled_line(text: &str, found: &dyn Diagnostic) -> Option<usize> {
+    let label = found.labels()?.next()?;
+    Some(line_at(text, label.offset()))
 }
 
 /// The error with its causes: Cedar's outermost message alone often says little.
@@ -186,7 +171,7 @@ fn first_line(policy: &Policy) -> String {
 }
 
 /// Lower-case words with hyphens. Built-in denials use underscores, so the two can't collide.
-fn is_rule_id(id: &str) -> bool {
+pub(crate) fn is_rule_id(id: &str) -> bool {
     (2..=64).contains(&id.len())
         && id
             .bytes()

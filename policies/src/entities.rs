@@ -53,6 +53,7 @@ names! {
     category_kind = "CategoryKind",
     consent = "Consent",
     consent_giver = "ConsentGiver",
+    consent_method = "ConsentMethod",
     emergency_kind = "EmergencyKind",
     item = "Item",
     profile = "Profile",
@@ -325,6 +326,10 @@ impl Slicer<'_> {
                 (
                     "capacity",
                     reference(uid(&names.capacity, consent.capacity.code())),
+                ),
+                (
+                    "method",
+                    reference(uid(&names.consent_method, consent.method.code())),
                 ),
                 ("categories", set(categories)),
                 ("purposes", set(purposes)),

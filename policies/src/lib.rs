@@ -1,8 +1,9 @@
 //! The policy decision point: Cedar schema, rule library, texts.
 //!
-//! In scope: the federation's rules as data (`library/core`) and the decision over them
-//! ([`CedarPdp`]), the holder's own policy ([`LocalPdp`]), the texts of reasons in English and
-//! French ([`texts`]), and the rules' test cases as data ([`cases`]).
+//! In scope: the federation's rules as data (`library/core`, and `library/packs` for what the law
+//! of one jurisdiction adds) and the decision over them ([`CedarPdp`]), the holder's own policy
+//! ([`LocalPdp`]), the texts of reasons in English and French ([`texts`]), and the rules' test
+//! cases as data ([`cases`]).
 //! Out of scope: collecting the facts of the matter, enforcing, logging; signatures of bundles;
 //! files, clocks, sockets. Text comes in as strings, time as a parameter.
 //!
@@ -12,24 +13,36 @@
 mod candidates;
 pub mod cases;
 mod cedar;
+mod duties;
+mod embedded_packs;
 mod entities;
 mod evaluation;
 mod library;
 pub mod local;
 mod local_cases;
 mod memory;
+mod packs;
 mod pdp;
 mod provable;
+mod problem;
 mod reference;
+mod rule;
 mod runner;
 mod shape;
 pub mod texts;
 
 #[cfg(test)]
+mod pack_property_tests;
+#[cfg(test)]
+mod page_tests;
+#[cfg(test)]
 mod property_tests;
 
-pub use cedar::{LoadError, Problem};
-pub use library::{Library, RestsOn, Rule, embedded_files};
+pub use duties::Duty;
+pub use library::{Library, embedded_files};
 pub use local::{LocalMatter, LocalPdp, LocalRuling, RecordFacts, Verdict};
+pub use packs::{Pack, SELECTION, selection};
 pub use pdp::{CedarPdp, EvaluationError};
 pub use provable::{EmergencyReach, INVARIANTS_DIR, SCHEMA_FILE};
+pub use problem::{LoadError, Problem};
+pub use rule::{RestsOn, Rule};

@@ -5,19 +5,23 @@
 
 use crate::{
     cedar::{LoadError, Policies, Problem, parse_schema, uid},
+    duties::{Duty, RawDuty},
+    embedded_packs,
     entities::Names,
+    packs::{Pack, Packs, SELECTION, pack_of, part_of, untested},
+    problem::line_of,
     provable::INVARIANTS_DIR,
     reference::Reference,
+    rule::{Rule, missing_notices, missing_texts, read_rule},
     texts::{FRAME, Texts},
 };
-use cedar_policy::{Effect, Entities, Entity, EntityTypeName, Policy, PolicySet, Schema};
+use cedar_policy::{Entities, Entity, EntityTypeName, PolicyId, PolicySet, Schema};
 use passerelle_model::{
     bytes::Digest,
     canonical,
-    pdp::Obligation,
     vocabulary::{
-        Capacity, CaseRole, Category, ConsentGiver, EmergencyKind, LegalBasis, Profile, Purpose,
-        Sector, Stage, Threshold, WorkerRole,
+        Capacity, CaseRole, Category, ConsentGiver, ConsentMethod, EmergencyKind, LegalBasis,
+        Profile, Purpose, Sector, Stage, Threshold, WorkerRole,
     },
 };
 use serde::Serialize;
@@ -76,58 +80,29 @@ pub fn embedded_files() -> BTreeMap<String, String> {
         "policies/stages.cedar",
         "tests/agreements.toml",
         "tests/consents.toml",
+        "tests/duties.toml",
         "tests/emergency.toml",
         "tests/guards.toml",
         "tests/health.toml",
         "tests/stages.toml",
     ]
     .into_iter()
+    .chain(embedded_packs::FILES.iter().copied())
     .map(|(path, text)| (path.to_owned(), text.to_owned()))
     .collect()
-}
-
-/// On what a permit rests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RestsOn {
-    /// On neither agreement nor consent: a statute, the table's own rule.
-    Nothing,
-    /// On the candidate consent.
-    Consent,
-    /// On the candidate agreement.
-    Agreement,
-}
-
-/// What a rule's annotations say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// Its `@id`.
-    pub id: String,
-    /// The file that it is in.
-    pub file: String,
-    /// Whether it permits; otherwise it forbids.
-    pub permits: bool,
-    /// Key of the text of the reason.
-    pub why: String,
-    /// Source in law or practice; empty for a choice of design.
-    pub source: String,
-    /// Bases in law that it concerns, if it says so.
-    pub legal_basis: Option<String>,
-    /// Key of the text of what can be done. Every forbid has one.
-    pub remedy: Option<String>,
-    /// On what a permit rests. `Nothing` for a forbid.
-    pub rests_on: RestsOn,
-    /// What a permit obliges to.
-    pub obligations: Vec<Obligation>,
 }
 
 /// A bundle that has passed every check.
 #[derive(Clone, Debug)]
 pub struct Library {
     pub(crate) schema: Schema,
+    /// All but the permits of packs that are not used.
     pub(crate) policies: PolicySet,
     pub(crate) reference: Reference,
     pub(crate) names: Names,
     rules: BTreeMap<String, Rule>,
+    duties: Vec<Duty>,
+    packs: BTreeMap<String, Pack>,
     texts: Texts,
     digest: Digest,
 }
@@ -144,51 +119,56 @@ impl Library {
     ///
     /// # Errors
     /// Anything that is missing, unknown, misspelt, or draws an error or warning from Cedar's
-    /// strict validation, with the file and the reason.
+    /// strict validation, with the file, the line and the reason.
     pub fn load(files: &BTreeMap<String, String>) -> Result<Self, LoadError> {
         let mut problems = unknown_files(files);
         let schema = parse_schema(SCHEMA, required(files, SCHEMA)?)?;
-        let reference = Reference::parse(required(files, REFERENCE)?)
-            .map_err(|reason| LoadError::one(REFERENCE, reason))?;
-        let texts = Texts::parse(required(files, TEXTS)?)
-            .map_err(|reason| LoadError::one(TEXTS, reason))?;
+        let (mut reference, core_duties) =
+            Reference::parse(REFERENCE, required(files, REFERENCE)?)?;
+        let mut texts = Texts::parse(TEXTS, required(files, TEXTS)?)?;
         let names = Names::new().map_err(|e| LoadError::one(SCHEMA, e))?;
         check_vocabulary(&schema, &names).map_err(|reason| LoadError::one(SCHEMA, reason))?;
+        let Packs {
+            by_id: packs,
+            problems: found,
+        } = Packs::read(files);
+        problems.extend(found);
+        for id in packs.keys() {
+            let path = format!("packs/{id}/{TEXTS}");
+            match files.get(&path) {
+                Some(text) => problems.extend(texts.add(&path, text)),
+                None => problems.push(Problem::new(&path, "missing from the bundle")),
+            }
+        }
+        problems.extend(missing_frame(&texts));
 
         let mut policies = Policies::default();
         for (path, text) in files.iter().filter(|(p, _)| p.ends_with(".cedar")) {
             problems.extend(policies.add_file(path, text));
         }
-        let mut rules = BTreeMap::new();
-        for (id, (file, policy)) in &policies.by_id {
-            match read_rule(id, file, policy) {
-                Ok(rule) => {
-                    problems.extend(missing_texts(&rule, &texts));
-                    rules.insert(id.clone(), rule);
-                }
-                Err(reason) => problems.push(Problem::new(file, format!("`{id}`: {reason}"))),
-            }
-        }
-        let built_in = BUILT_IN.iter().flat_map(|(rule, remedy)| [rule, remedy]);
-        for key in built_in.chain(FRAME) {
-            if !texts.has(key) {
-                problems.push(Problem::new(TEXTS, format!("no text `{key}`")));
-            }
-        }
-        if rules.is_empty() {
-            problems.push(Problem::new("policies", "the bundle holds no policy"));
-        }
+        let rules = read_rules(&policies, &packs, &texts, &mut problems);
+        let duties = read_duties(core_duties, &packs, files, &mut problems);
+        problems.extend(check_duties(&duties, &rules, &texts));
+        problems.extend(untested(&rules, &duties, files));
         if !problems.is_empty() {
             return Err(LoadError { problems });
         }
-        let set = policies.validated(&schema)?;
+        let policies = in_use(policies.validated(&schema)?, &rules, &packs)
+            .map_err(|reason| LoadError::one("policies", reason))?;
+        for pack in packs.values().filter(|pack| pack.active) {
+            for (basis, good_for) in &pack.emergency {
+                reference.add_emergency(*basis, good_for.clone());
+            }
+        }
         let digest = digest(files).map_err(|e| LoadError::one("manifest", e))?;
         Ok(Self {
             schema,
-            policies: set,
+            policies,
             reference,
             names,
             rules,
+            duties,
+            packs,
             texts,
             digest,
         })
@@ -203,6 +183,16 @@ impl Library {
     /// The rules by id.
     pub const fn rules(&self) -> &BTreeMap<String, Rule> {
         &self.rules
+    }
+
+    /// The duties, of the core and of packs.
+    pub fn duties(&self) -> &[Duty] {
+        &self.duties
+    }
+
+    /// The legal packs by id.
+    pub const fn packs(&self) -> &BTreeMap<String, Pack> {
+        &self.packs
     }
 
     /// The texts.
@@ -229,17 +219,115 @@ fn required<'a>(files: &'a BTreeMap<String, String>, path: &str) -> Result<&'a s
 
 /// A file that nothing reads could be a rule that its author believes to be in force.
 fn unknown_files(files: &BTreeMap<String, String>) -> Vec<Problem> {
-    files
-        .keys()
-        .filter(|path| {
-            let known = [SCHEMA, REFERENCE, TEXTS].contains(&path.as_str())
-                || path.starts_with("policies/") && path.ends_with(".cedar")
-                || path.starts_with("tests/") && path.ends_with(".toml")
-                || path.starts_with(INVARIANTS_DIR) && path.ends_with(".toml");
-            !known
-        })
+    let known = |path: &str| {
+        let part = part_of(path);
+        let single: &[&str] = match pack_of(path) {
+            Some(_) => &["pack.toml", TEXTS],
+            None => &[SCHEMA, REFERENCE, TEXTS, SELECTION],
+        };
+        single.contains(&part)
+            || part.starts_with("policies/") && part.ends_with(".cedar")
+            || part.starts_with("tests/") && part.ends_with(".toml")
+            || part.starts_with(INVARIANTS_DIR) && part.ends_with(".toml")
+    };
+    let unknown = files.keys().filter(|path| !known(path));
+    unknown
         .map(|path| Problem::new(path, "not a file that a bundle has"))
         .collect()
+}
+
+/// The rules that annotations tell, with all that is wrong with them.
+fn read_rules(
+    policies: &Policies,
+    packs: &BTreeMap<String, Pack>,
+    texts: &Texts,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<String, Rule> {
+    let mut rules = BTreeMap::new();
+    for (id, (file, policy)) in &policies.by_id {
+        let line = policies.line_of_rule(id);
+        let read = read_rule(id, file, policy).map(|rule| Rule { line, ..rule });
+        let pack = pack_of(file).and_then(|pack| packs.get(pack));
+        let checked = read.and_then(|rule| match pack {
+            Some(pack) => pack.adopt(rule),
+            None => Ok(rule),
+        });
+        match checked {
+            Ok(rule) => {
+                problems.extend(missing_texts(&rule, texts));
+                rules.insert(id.clone(), rule);
+            }
+            Err(reason) => {
+                problems.push(Problem::new(file, format!("`{id}`: {reason}")).in_line(line));
+            }
+        }
+    }
+    if rules.is_empty() {
+        problems.push(Problem::new("policies", "the bundle holds no policy"));
+    }
+    rules
+}
+
+fn missing_frame(texts: &Texts) -> Vec<Problem> {
+    let built_in = BUILT_IN.iter().flat_map(|(rule, remedy)| [rule, remedy]);
+    let keys = built_in.chain(FRAME).filter(|key| !texts.has(key));
+    keys.map(|key| Problem::new(TEXTS, format!("no text `{key}`")))
+        .collect()
+}
+
+fn read_duties(
+    core: Vec<RawDuty>,
+    packs: &BTreeMap<String, Pack>,
+    files: &BTreeMap<String, String>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Duty> {
+    let mut duties = Vec::new();
+    let text = files.get(REFERENCE).map_or("", String::as_str);
+    for duty in core {
+        let line = line_of(text, &format!("\"{}\"", duty.id));
+        match duty.read(REFERENCE, None) {
+            Ok(duty) => duties.push(duty),
+            Err(reason) => problems.push(Problem::new(REFERENCE, reason).in_line(line)),
+        }
+    }
+    duties.extend(packs.values().flat_map(|pack| pack.duties.iter().cloned()));
+    duties
+}
+
+/// Ids are unique among rules and duties, and what a duty obliges to can be told.
+fn check_duties(duties: &[Duty], rules: &BTreeMap<String, Rule>, texts: &Texts) -> Vec<Problem> {
+    let mut seen: BTreeSet<&str> = rules.keys().map(String::as_str).collect();
+    let mut problems = Vec::new();
+    for duty in duties {
+        if !seen.insert(&duty.id) {
+            let reason = format!("the id `{}` is used twice", duty.id);
+            problems.push(Problem::new(&duty.file, reason));
+        }
+        for key in missing_notices(&duty.obligations, texts) {
+            let reason = format!("duty `{}`: no text `{key}` in `{TEXTS}`", duty.id);
+            problems.push(Problem::new(&duty.file, reason));
+        }
+    }
+    problems
+}
+
+/// The policies without the permits of packs that the federation does not use. Their guards stay:
+/// they can only close.
+fn in_use(
+    mut policies: PolicySet,
+    rules: &BTreeMap<String, Rule>,
+    packs: &BTreeMap<String, Pack>,
+) -> Result<PolicySet, String> {
+    let unused = |rule: &&Rule| {
+        let pack = rule.pack.as_deref().and_then(|id| packs.get(id));
+        rule.permits && pack.is_some_and(|pack| !pack.active)
+    };
+    for rule in rules.values().filter(unused) {
+        policies
+            .remove_static(PolicyId::new(&rule.id))
+            .map_err(|e| e.to_string())?;
+    }
+    Ok(policies)
 }
 
 fn digest(files: &BTreeMap<String, String>) -> Result<Digest, canonical::CanonicalError> {
@@ -273,6 +361,7 @@ fn check_vocabulary(schema: &Schema, names: &Names) -> Result<(), String> {
         threshold: Threshold,
         case_role: CaseRole,
         consent_giver: ConsentGiver,
+        consent_method: ConsentMethod,
         capacity: Capacity,
     ];
     let kinds = Category::ALL.iter().map(|c| c.kind().code()).collect();
@@ -293,96 +382,4 @@ pub(crate) fn check_codes(
         }
     }
     Ok(())
-}
-
-/// The annotations that a policy may have. One that is misspelt would be silent.
-const ANNOTATIONS: &[&str] = &[
-    "id",
-    "why",
-    "remedy",
-    "source",
-    "legal_basis",
-    "rests_on",
-    "obligation",
-];
-
-fn read_rule(id: &str, file: &str, policy: &Policy) -> Result<Rule, String> {
-    if let Some((unknown, _)) = policy
-        .annotations()
-        .find(|(name, _)| !ANNOTATIONS.contains(name))
-    {
-        return Err(format!("unknown annotation `@{unknown}`"));
-    }
-    let text = |name: &str| policy.annotation(name).map(str::to_owned);
-    let required = |name: &str| text(name).ok_or_else(|| format!("no `@{name}`"));
-    let permits = policy.effect() == Effect::Permit;
-    let rule = Rule {
-        id: id.to_owned(),
-        file: file.to_owned(),
-        permits,
-        why: required("why")?,
-        source: required("source")?,
-        legal_basis: text("legal_basis"),
-        remedy: text("remedy"),
-        rests_on: match (permits, text("rests_on").as_deref()) {
-            (false, None) | (true, Some("none")) => RestsOn::Nothing,
-            (true, Some("consent")) => RestsOn::Consent,
-            (true, Some("agreement")) => RestsOn::Agreement,
-            (true, None) => return Err("a permit must have `@rests_on`".to_owned()),
-            (false, Some(_)) => return Err("a forbid rests on nothing".to_owned()),
-            (true, Some(other)) => return Err(format!("`@rests_on` can't be `{other}`")),
-        },
-        obligations: match text("obligation") {
-            Some(list) if permits => parse_obligations(&list)?,
-            Some(_) => return Err("a forbid obliges to nothing".to_owned()),
-            None => Vec::new(),
-        },
-    };
-    if !permits && rule.remedy.is_none() {
-        return Err("a forbid must have `@remedy`".to_owned());
-    }
-    Ok(rule)
-}
-
-/// `retain_days:90,no_redisclosure`: separated by commas, each at most once.
-pub(crate) fn parse_obligations(list: &str) -> Result<Vec<Obligation>, String> {
-    let mut obligations = Vec::new();
-    for word in list.split(',').map(str::trim) {
-        let number = |text: &str| {
-            text.parse::<u16>()
-                .map_err(|_| format!("`{word}` needs a whole number up to 65535"))
-        };
-        let obligation = match word.split_once(':') {
-            None if word == "no_redisclosure" => Obligation::NoRedisclosure,
-            None if word == "alert" => Obligation::Alert,
-            None if word == "second_approver" => Obligation::SecondApprover,
-            None if word == "notify_subject" => Obligation::NotifySubject,
-            Some(("retain_days", days)) => Obligation::RetainDays(number(days)?),
-            Some(("review_within_hours", hours)) => Obligation::ReviewWithinHours(number(hours)?),
-            Some(("notice", key)) if !key.is_empty() => Obligation::Notice(key.to_owned()),
-            _ => return Err(format!("unknown obligation `{word}`")),
-        };
-        if obligations.contains(&obligation) {
-            return Err(format!("obligation `{word}` stands twice"));
-        }
-        obligations.push(obligation);
-    }
-    Ok(obligations)
-}
-
-fn missing_texts(rule: &Rule, texts: &Texts) -> Vec<Problem> {
-    let notices = rule.obligations.iter().filter_map(|o| match o {
-        Obligation::Notice(key) => Some(key.as_str()),
-        _ => None,
-    });
-    [Some(rule.why.as_str()), rule.remedy.as_deref()]
-        .into_iter()
-        .flatten()
-        .chain(notices)
-        .filter(|key| !texts.has(key))
-        .map(|key| {
-            let reason = format!("`{}`: no text `{key}` in `{TEXTS}`", rule.id);
-            Problem::new(&rule.file, reason)
-        })
-        .collect()
 }

@@ -19,9 +19,10 @@ use crate::{
     entities::SliceError,
     evaluation::{Answer, Evaluator},
     library::{
-        AGREEMENT_ABSENT, CONSENT_ABSENT, Library, NO_RULE_PERMITS, POLICY_ERROR, RestsOn,
-        embedded_files,
+        AGREEMENT_ABSENT, CONSENT_ABSENT, Library, NO_RULE_PERMITS, POLICY_ERROR, embedded_files,
     },
+    packs::{SELECTION, selection},
+    rule::RestsOn,
 };
 use passerelle_model::{
     bytes::Digest,
@@ -66,7 +67,18 @@ impl CedarPdp {
         Self::load_dir(&embedded_files())
     }
 
-    /// The decision point over a bundle given as its files: contents by path, as in `library/core`.
+    /// The decision point over the shipped bundle, for a federation that uses these legal packs.
+    ///
+    /// # Errors
+    /// One of the packs is unknown.
+    pub fn load_with_packs(packs: &BTreeSet<String>) -> Result<Self, LoadError> {
+        let mut files = embedded_files();
+        files.insert(SELECTION.to_owned(), selection(packs));
+        Self::load_dir(&files)
+    }
+
+    /// The decision point over a bundle given as its files: contents by path: those of
+    /// `library/core`, and those of `library/packs` below `packs/`.
     ///
     /// # Errors
     /// The bundle does not pass the checks of [`Library::load`].
@@ -103,17 +115,21 @@ impl CedarPdp {
             let alone = set.consent.is_none() && set.agreement.is_none();
             if alone && matter.emergency.is_some() {
                 let against = match evaluation.ask("override", set)? {
-                    Answer::Allowed(rules) => return self.allow(Effect::Permit, &rules, set),
+                    Answer::Allowed(rules) => {
+                        return self.allow(matter, Effect::Permit, &rules, set);
+                    }
                     Answer::Denied(rules) => rules,
                 };
                 match evaluation.ask("override_with_review", set)? {
-                    Answer::Allowed(rules) => return self.review(&rules, &against, set),
+                    Answer::Allowed(rules) => {
+                        return self.review(matter, &rules, &against, set);
+                    }
                     Answer::Denied(rules) => denials.push(rules),
                 }
             }
             let against = match evaluation.ask("release", set)? {
                 Answer::Allowed(rules) if self.may_carry(matter, &rules, set) => {
-                    return self.allow(Effect::Permit, &rules, set);
+                    return self.allow(matter, Effect::Permit, &rules, set);
                 }
                 // Not by what the request relies on: it counts as if no rule permitted.
                 Answer::Allowed(_) => BTreeSet::new(),
@@ -124,7 +140,7 @@ impl CedarPdp {
         for (set, against) in tried {
             match evaluation.ask("release_with_review", set)? {
                 Answer::Allowed(rules) if self.may_carry(matter, &rules, set) => {
-                    return self.review(&rules, &against, set);
+                    return self.review(matter, &rules, &against, set);
                 }
                 Answer::Allowed(_) => denials.push(BTreeSet::new()),
                 // What stands against a consent is no reason if the request relies on an agreement.
@@ -138,11 +154,12 @@ impl CedarPdp {
     /// The review, with why a person has to look where a rule says so.
     fn review(
         &self,
+        matter: &Matter,
         rules: &BTreeSet<String>,
         against: &BTreeSet<String>,
         set: Candidates<'_>,
     ) -> Result<Ruling, EvaluationError> {
-        let mut ruling = self.allow(Effect::Review, rules, set)?;
+        let mut ruling = self.allow(matter, Effect::Review, rules, set)?;
         ruling.reasons.extend(self.reasons(against));
         Ok(ruling)
     }
@@ -159,6 +176,7 @@ impl CedarPdp {
 
     fn allow(
         &self,
+        matter: &Matter,
         effect: Effect,
         rules: &BTreeSet<String>,
         set: Candidates<'_>,
@@ -177,6 +195,10 @@ impl CedarPdp {
             if !named {
                 return Err(EvaluationError(format!("rule `{id}` rests on nothing")));
             }
+            // Whatever it tests, a permit of a pack opens nothing on a basis that it does not name.
+            if rule.pack.is_some() && !rule.bases.contains(&matter.basis) {
+                return Err(EvaluationError(format!("rule `{id}` is of another basis")));
+            }
             on_agreement |= rule.rests_on == RestsOn::Agreement;
             obligations.extend(rule.obligations.iter().cloned());
         }
@@ -188,6 +210,9 @@ impl CedarPdp {
             obligations.retain(|o| !matches!(o, Obligation::RetainDays(_)));
             obligations.insert(Obligation::RetainDays(line.retention_days));
         }
+        let duties = self.library().duties().iter();
+        let binding = duties.filter(|duty| duty.binds(matter));
+        obligations.extend(binding.flat_map(|duty| duty.obligations.iter().cloned()));
         Ok(Ruling {
             effect,
             reasons: self.reasons(rules),
@@ -268,7 +293,9 @@ fn strictest(obligations: BTreeSet<Obligation>) -> Vec<Obligation> {
             | Obligation::Notice(_)
             | Obligation::SecondApprover
             | Obligation::NotifySubject
-            | Obligation::Alert => kept.push(obligation),
+            | Obligation::Alert
+            | Obligation::Task(_)
+            | Obligation::Mask => kept.push(obligation),
         }
     }
     kept

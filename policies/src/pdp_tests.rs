@@ -43,9 +43,10 @@ fn every_file_of_the_library_is_in_the_bundle() {
             }
         }
     }
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("library/core");
+    let library = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("library");
     let mut found = Vec::new();
-    walk(&root, &root, &mut found);
+    walk(&library.join("core"), &library.join("core"), &mut found);
+    walk(&library.join("packs"), &library, &mut found);
     found.sort();
     assert_eq!(found, embedded_files().into_keys().collect::<Vec<_>>());
 }

@@ -21,7 +21,7 @@ use proptest::{
 };
 use std::sync::LazyLock;
 
-static PDP: LazyLock<CedarPdp> = LazyLock::new(|| CedarPdp::load_embedded().unwrap());
+pub(crate) static PDP: LazyLock<CedarPdp> = LazyLock::new(|| CedarPdp::load_embedded().unwrap());
 /// The same without a memory.
 static FORGETFUL: LazyLock<CedarPdp> = LazyLock::new(|| CedarPdp::load_forgetful().unwrap());
 
@@ -216,7 +216,7 @@ fn basis() -> impl Strategy<Value = LegalBasis> {
 }
 
 prop_compose! {
-    fn matter()(
+    pub(crate) fn matter()(
         sectors in (
             prop_oneof![
                 2 => Just(Sector::LawEnforcement), 1 => Just(Sector::SocialServices),
@@ -350,7 +350,8 @@ proptest! {
             prop_assert!(matter.agreements.iter().any(good));
         }
         if ruling.consent.is_none() && ruling.agreement.is_none() {
-            prop_assert!(emergency || has_rule("stage-2-de-identified"));
+            let by_statute = has_rule("youth-record-contact-review");
+            prop_assert!(emergency || by_statute || has_rule("stage-2-de-identified"));
         }
 
         // Health facts and police.

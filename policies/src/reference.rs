@@ -1,9 +1,10 @@
 //! The reference data that policies test: highest levels (rule 4) and what a basis in law is good
 //! for in an emergency (rule 25).
 //!
-//! In scope: parsing `reference.toml`, completeness. Out of scope: the tests themselves, which are
-//! policies.
+//! In scope: parsing `reference.toml`, completeness, what packs add of bases. Out of scope: the
+//! tests themselves, which are policies.
 
+use crate::{duties::RawDuty, problem::Problem};
 use passerelle_model::vocabulary::{
     Category, CategoryKind, EmergencyKind, LegalBasis, Level, Purpose, Sector,
 };
@@ -14,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[serde(deny_unknown_fields)]
 struct RawReference {
     levels: BTreeMap<Purpose, RawLevels>,
-    emergency: BTreeMap<LegalBasis, EmergencyUse>,
+    #[serde(default)]
+    duty: Vec<RawDuty>,
 }
 
 #[derive(Deserialize)]
@@ -50,27 +52,28 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    /// Parses and completes it: every purpose has a highest level of every category.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let raw: RawReference = toml::from_str(text).map_err(|e| e.to_string())?;
+    /// Parses and completes it: every purpose has a highest level of every category. With it, the
+    /// duties that it lists.
+    pub(crate) fn parse(file: &str, text: &str) -> Result<(Self, Vec<RawDuty>), Problem> {
+        let raw: RawReference = toml::from_str(text).map_err(|e| Problem::toml(file, text, &e))?;
         let mut levels = BTreeMap::new();
         for purpose in Purpose::ALL {
             let table = raw
                 .levels
                 .get(purpose)
-                .ok_or_else(|| format!("no levels for purpose `{purpose}`"))?;
-            check_kinds(table)?;
+                .ok_or_else(|| Problem::new(file, format!("no levels for purpose `{purpose}`")))?;
+            check_kinds(table).map_err(|reason| Problem::new(file, reason))?;
             for category in Category::ALL {
                 levels.insert((*purpose, *category), table.level(*category));
             }
         }
-        if let Some((basis, _)) = raw.emergency.iter().find(|(_, u)| u.kinds.is_empty()) {
-            return Err(format!("basis `{basis}` lists no kind of emergency"));
-        }
-        Ok(Self {
-            levels,
-            emergency: raw.emergency,
-        })
+        let emergency = BTreeMap::new();
+        Ok((Self { levels, emergency }, raw.duty))
+    }
+
+    /// Adds what a basis of a pack is good for in an emergency.
+    pub(crate) fn add_emergency(&mut self, basis: LegalBasis, good_for: EmergencyUse) {
+        self.emergency.insert(basis, good_for);
     }
 
     /// The most that `purpose` needs of `category`; `None` is an error of the bundle.
@@ -113,9 +116,13 @@ mod tests {
 
     const TEXT: &str = include_str!("../library/core/reference.toml");
 
+    fn parse(text: &str) -> Result<Reference, Problem> {
+        Reference::parse("reference.toml", text).map(|(reference, _)| reference)
+    }
+
     #[test]
     fn the_least_that_serves_is_the_most_that_is_allowed() {
-        let reference = Reference::parse(TEXT).unwrap();
+        let reference = parse(TEXT).unwrap();
         for (purpose, category, level) in [
             (Purpose::Screen, Category::RiskFactors, Level::Coded),
             (Purpose::Screen, Category::Diagnosis, Level::Known),
@@ -132,14 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_purpose_a_misspelt_kind_and_an_empty_emergency_are_refused() {
+    fn a_missing_purpose_and_a_misspelt_kind_are_refused() {
         let without_media = TEXT.replace("[levels.media]\ndefault = \"known\"\n", "");
         assert_ne!(without_media, TEXT);
         let misspelt = TEXT.replacen("kinds.de_identified", "kinds.deidentified", 1);
-        let empty = TEXT.replace("kinds = [\"medical\"]", "kinds = []");
-        let unknown = TEXT.replace("A2.1-59.1", "A2.1-59.9");
-        for bad in [without_media, misspelt, empty, unknown] {
-            assert!(Reference::parse(&bad).is_err());
+        for bad in [without_media, misspelt] {
+            assert!(parse(&bad).is_err());
         }
     }
 }

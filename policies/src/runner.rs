@@ -1,14 +1,15 @@
 //! Runs the test cases of a bundle, for `policy test` and `policy check`.
 
 use crate::{
-    cases::{CaseFile, Expect, TestCase},
-    cedar::Problem,
-    library::parse_obligations,
+    cases::{CaseFile, Expect, Side, TestCase},
+    packs::{SELECTION, is_test},
     pdp::CedarPdp,
+    problem::{Problem, line_of},
+    rule::parse_obligations,
 };
 use passerelle_model::{
     bytes::Digest,
-    pdp::{PolicyDecisionPoint, Ruling},
+    pdp::{Effect, PolicyDecisionPoint, Ruling},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,8 +18,14 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct CaseResult {
     /// Path of its file in the bundle.
     pub file: String,
+    /// The line of its name, from 1.
+    pub line: Option<usize>,
     /// Its sentence.
     pub name: String,
+    /// Of which of the rules in docs/POLICY.md it is a case, if of one.
+    pub rule: Option<u8>,
+    /// On which side of that rule it is, if it says so.
+    pub side: Option<Side>,
     /// What the decision point said.
     pub ruling: Ruling,
     /// How that differs from what is expected; empty if it does not.
@@ -41,6 +48,10 @@ pub struct Summary {
     pub permits: usize,
     /// How many policies forbid.
     pub forbids: usize,
+    /// How many duties.
+    pub duties: usize,
+    /// How many legal packs.
+    pub packs: usize,
     /// How many texts, each in both languages.
     pub texts: usize,
     /// How many cases, all passed.
@@ -52,8 +63,14 @@ pub struct Summary {
 /// # Errors
 /// The bundle is refused, or a file of cases can't be read.
 pub fn run_cases(files: &BTreeMap<String, String>) -> Result<Vec<CaseResult>, Vec<Problem>> {
-    let pdp = CedarPdp::load_dir(files).map_err(|e| e.problems)?;
-    run(&pdp, files)
+    run(&whole(files)?, files)
+}
+
+/// The decision point that cases speak of: all packs, whichever the federation uses.
+fn whole(files: &BTreeMap<String, String>) -> Result<CedarPdp, Vec<Problem>> {
+    let mut files = files.clone();
+    files.remove(SELECTION);
+    CedarPdp::load_dir(&files).map_err(|e| e.problems)
 }
 
 /// Checks a bundle, given as its files by path: it loads, every case passes, and every rule stands
@@ -63,14 +80,8 @@ pub fn run_cases(files: &BTreeMap<String, String>) -> Result<Vec<CaseResult>, Ve
 /// Everything that is wrong with it.
 pub fn check(files: &BTreeMap<String, String>) -> Result<Summary, Vec<Problem>> {
     let pdp = CedarPdp::load_dir(files).map_err(|e| e.problems)?;
-    let results = run(&pdp, files)?;
-    let mut problems: Vec<_> = results
-        .iter()
-        .flat_map(|r| {
-            let problem = |f: &String| Problem::new(&r.file, format!("`{}`: {f}", r.name));
-            r.failures.iter().map(problem)
-        })
-        .collect();
+    let results = run(&whole(files)?, files)?;
+    let mut problems: Vec<_> = results.iter().flat_map(problems_of).collect();
     // All passed, or it is reported: so the rules that came out are the rules that are expected.
     let tested: BTreeSet<_> = results
         .iter()
@@ -79,7 +90,7 @@ pub fn check(files: &BTreeMap<String, String>) -> Result<Summary, Vec<Problem>> 
     let rules = pdp.library().rules();
     for rule in rules.values().filter(|r| !tested.contains(r.id.as_str())) {
         let reason = format!("no test case expects rule `{}`", rule.id);
-        problems.push(Problem::new(&rule.file, reason));
+        problems.push(Problem::new(&rule.file, reason).in_line(rule.line));
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -89,26 +100,38 @@ pub fn check(files: &BTreeMap<String, String>) -> Result<Summary, Vec<Problem>> 
         digest: pdp.bundle(),
         permits,
         forbids: rules.len() - permits,
+        duties: pdp.library().duties().len(),
+        packs: pdp.library().packs().len(),
         texts: pdp.library().texts().keys().count(),
         cases: results.len(),
     })
 }
 
+fn problems_of(result: &CaseResult) -> Vec<Problem> {
+    let problem = |failure: &String| {
+        let reason = format!("`{}`: {failure}", result.name);
+        Problem::new(&result.file, reason).in_line(result.line)
+    };
+    result.failures.iter().map(problem).collect()
+}
+
 fn run(pdp: &CedarPdp, files: &BTreeMap<String, String>) -> Result<Vec<CaseResult>, Vec<Problem>> {
     let (mut results, mut problems) = (Vec::new(), Vec::new());
-    for (path, text) in files.iter().filter(|(p, _)| p.starts_with("tests/")) {
+    for (path, text) in files.iter().filter(|(path, _)| is_test(path)) {
         match toml::from_str::<CaseFile>(text) {
             Ok(file) => {
                 for case in &file.case {
-                    match run_one(pdp, path, case) {
+                    let line = line_of(text, &format!("name = \"{}\"", case.name));
+                    match run_one(pdp, path, line, case) {
                         Ok(result) => results.push(result),
                         Err(reason) => {
-                            problems.push(Problem::new(path, format!("`{}`: {reason}", case.name)))
+                            let reason = format!("`{}`: {reason}", case.name);
+                            problems.push(Problem::new(path, reason).in_line(line));
                         }
                     }
                 }
             }
-            Err(error) => problems.push(Problem::new(path, error)),
+            Err(error) => problems.push(Problem::toml(path, text, &error)),
         }
     }
     if problems.is_empty() {
@@ -118,12 +141,27 @@ fn run(pdp: &CedarPdp, files: &BTreeMap<String, String>) -> Result<Vec<CaseResul
     }
 }
 
-fn run_one(pdp: &CedarPdp, file: &str, case: &TestCase) -> Result<CaseResult, String> {
+fn run_one(
+    pdp: &CedarPdp,
+    file: &str,
+    line: Option<usize>,
+    case: &TestCase,
+) -> Result<CaseResult, String> {
     let ruling = pdp.rule(&case.input.matter()?);
+    let mut failures = compare(&case.expect, &ruling)?;
+    let denied = case.expect.decision == Effect::Deny;
+    match case.side {
+        Some(Side::Permit) if denied => failures.push("a permit case that is denied".to_owned()),
+        Some(Side::Deny) if !denied => failures.push("a deny case that is allowed".to_owned()),
+        Some(_) | None => {}
+    }
     Ok(CaseResult {
         file: file.to_owned(),
+        line,
         name: case.name.clone(),
-        failures: compare(&case.expect, &ruling)?,
+        rule: case.of_rule(),
+        side: case.side,
+        failures,
         ruling,
     })
 }

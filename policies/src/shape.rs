@@ -15,8 +15,8 @@ use passerelle_model::{
     statement::{AgreementLine, Item},
     time::Timestamp,
     vocabulary::{
-        Capacity, CaseRole, Category, ConsentGiver, EmergencyKind, LegalBasis, Level, Profile,
-        Purpose, Sector, Stage, Threshold, WorkerRole,
+        Capacity, CaseRole, Category, ConsentGiver, ConsentMethod, EmergencyKind, LegalBasis,
+        Level, Profile, Purpose, Sector, Stage, Threshold, WorkerRole,
     },
 };
 
@@ -103,6 +103,7 @@ impl MatterShape {
 pub(crate) struct ConsentShape {
     pub(crate) giver: ConsentGiver,
     pub(crate) capacity: Capacity,
+    pub(crate) method: ConsentMethod,
     pub(crate) categories: Vec<Category>,
     pub(crate) purposes: Vec<Purpose>,
     pub(crate) recipients: Vec<AgencyId>,
@@ -119,6 +120,7 @@ impl ConsentShape {
         Self {
             giver: terms.giver,
             capacity: terms.capacity,
+            method: terms.method,
             categories: terms.categories.clone(),
             purposes: terms.purposes.clone(),
             recipients: terms.recipients.clone(),

@@ -3,7 +3,10 @@
 //! In scope: the texts of the shipped bundle by key, and rulings in words. Out of scope: the texts
 //! of screens and command lines.
 
-use crate::library::{Library, embedded_files};
+use crate::{
+    library::{Library, embedded_files},
+    problem::{Problem, line_of},
+};
 use passerelle_model::{
     pdp::{Effect, Obligation, Ruling},
     vocabulary::Language,
@@ -14,11 +17,28 @@ use std::{collections::BTreeMap, sync::LazyLock};
 /// Longest text, in characters: it must fit where reasons are shown.
 const MAX_CHARS: usize = 600;
 
-#[derive(Clone, Debug, Deserialize)]
+/// A text in both languages.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Text {
-    en: String,
-    fr: String,
+pub struct Text {
+    /// In English.
+    pub en: String,
+    /// In French, as it is written in Canada.
+    pub fr: String,
+}
+
+impl Text {
+    /// Whether both languages say something, and no more than fits.
+    pub(crate) fn is_sound(&self) -> Result<(), String> {
+        for (language, words) in [("en", &self.en), ("fr", &self.fr)] {
+            if words.trim().is_empty() || words.chars().count() > MAX_CHARS {
+                return Err(format!(
+                    "in `{language}` is empty or over {MAX_CHARS} characters"
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The texts of a bundle.
@@ -27,18 +47,35 @@ pub struct Texts(BTreeMap<String, Text>);
 
 impl Texts {
     /// Parses `texts.toml`: a table per key, each with `en` and `fr`.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let texts: BTreeMap<String, Text> = toml::from_str(text).map_err(|e| e.to_string())?;
-        for (key, text) in &texts {
-            for (language, words) in [("en", &text.en), ("fr", &text.fr)] {
-                if words.trim().is_empty() || words.chars().count() > MAX_CHARS {
-                    return Err(format!(
-                        "text `{key}` in `{language}` is empty or over {MAX_CHARS} characters"
-                    ));
-                }
-            }
+    pub(crate) fn parse(file: &str, text: &str) -> Result<Self, Problem> {
+        let texts: BTreeMap<String, Text> =
+            toml::from_str(text).map_err(|e| Problem::toml(file, text, &e))?;
+        for (key, words) in &texts {
+            words.is_sound().map_err(|reason| {
+                let line = line_of(text, &format!("[{key}]"));
+                Problem::new(file, format!("text `{key}` {reason}")).in_line(line)
+            })?;
         }
         Ok(Self(texts))
+    }
+
+    /// Adds those of a pack. A key that is taken would change what another rule says.
+    pub(crate) fn add(&mut self, file: &str, text: &str) -> Vec<Problem> {
+        let more = match Self::parse(file, text) {
+            Ok(more) => more,
+            Err(problem) => return vec![problem],
+        };
+        let mut problems = Vec::new();
+        for (key, words) in more.0 {
+            if self.has(&key) {
+                let line = line_of(text, &format!("[{key}]"));
+                let taken = Problem::new(file, format!("text `{key}` is there already"));
+                problems.push(taken.in_line(line));
+            } else {
+                self.0.insert(key, words);
+            }
+        }
+        problems
     }
 
     pub(crate) fn has(&self, key: &str) -> bool {
@@ -107,7 +144,21 @@ impl Library {
                 sentences.push(say(remedy));
             }
         }
-        sentences.extend(ruling.obligations.iter().map(|o| match o {
+        let obligations = ruling.obligations.iter();
+        sentences.extend(obligations.map(|o| self.obligation(o, language)));
+        // Two rules may have the same remedy; once is enough.
+        let mut seen = std::collections::BTreeSet::new();
+        sentences.retain(|s| seen.insert(s.clone()));
+        sentences
+    }
+
+    /// An obligation in words. A notice or task without a text shows its key.
+    pub fn obligation(&self, obligation: &Obligation, language: Language) -> String {
+        let say = |key: &str| {
+            let text = self.texts().text(key, language);
+            text.map_or_else(|| key.to_owned(), str::to_owned)
+        };
+        match obligation {
             Obligation::RetainDays(days) => {
                 say("obligation-retain-days").replace("{n}", &days.to_string())
             }
@@ -115,15 +166,12 @@ impl Library {
                 say("obligation-review-within-hours").replace("{n}", &hours.to_string())
             }
             Obligation::NoRedisclosure => say("obligation-no-redisclosure"),
-            Obligation::Notice(key) => say(key),
+            Obligation::Notice(key) | Obligation::Task(key) => say(key),
             Obligation::SecondApprover => say("obligation-second-approver"),
             Obligation::NotifySubject => say("obligation-notify-subject"),
             Obligation::Alert => say("obligation-alert"),
-        }));
-        // Two rules may have the same remedy; once is enough.
-        let mut seen = std::collections::BTreeSet::new();
-        sentences.retain(|s| seen.insert(s.clone()));
-        sentences
+            Obligation::Mask => say("obligation-mask"),
+        }
     }
 }
 
@@ -140,4 +188,5 @@ pub(crate) const FRAME: &[&str] = &[
     "obligation-second-approver",
     "obligation-notify-subject",
     "obligation-alert",
+    "obligation-mask",
 ];

@@ -1,5 +1,7 @@
-//! `passerelle policy`: check, test and prove a library of rules, and ask what it would decide.
+//! `passerelle policy`: check, test and prove a library of rules, list its legal packs, and ask what
+//! it would decide.
 
+mod packs;
 mod prove;
 mod what_if;
 
@@ -10,7 +12,9 @@ use super::{
 };
 use clap::{Args, Subcommand};
 use passerelle_model::{pdp::PolicyDecisionPoint as _, vocabulary::Language};
-use passerelle_policies::{CedarPdp, LoadError, Problem, cases, embedded_files};
+use passerelle_policies::{
+    CedarPdp, LoadError, Problem, SELECTION, cases, embedded_files, selection,
+};
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -24,6 +28,7 @@ Examples:
   passerelle policy test
   passerelle policy prove --library ./library
   passerelle policy diff ./library ./library-draft
+  passerelle policy packs
   passerelle policy explain --requester police --holder health --item diagnosis:coded \\
     --purpose plan --basis GDPR-6")]
 pub(crate) struct PolicyArgs {
@@ -33,10 +38,12 @@ pub(crate) struct PolicyArgs {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Check a library whole: schema, rules, texts in both languages, a test case for each rule
+    /// Check a library whole: schema, rules, legal packs, texts in both languages, a test case for
+    /// each rule
     #[command(after_help = "\
 Examples:
   passerelle policy check
+  passerelle policy check --packs ca-federal,ca-qc
   passerelle policy check --library ./library --json")]
     Check {
         #[command(flatten)]
@@ -50,6 +57,15 @@ Examples:
     Test {
         #[command(flatten)]
         source: Source,
+    },
+    /// List the legal packs with their bases in law, citations, rules and duties
+    #[command(after_help = packs::EXAMPLES)]
+    Packs {
+        #[command(flatten)]
+        source: Source,
+        /// Only this one
+        #[arg(value_name = "PACK")]
+        id: Option<String>,
     },
     /// Ask what would be decided, and by which rule, without asking anybody
     #[command(after_help = what_if::EXAMPLES)]
@@ -69,14 +85,23 @@ Examples:
 
 #[derive(Debug, Args)]
 struct Source {
-    /// Directory with the library's files [default: the embedded library]
+    /// Directory with the library's files: those of the core, the packs below `packs/`, or both
+    /// side by side as `core/` and `packs/` [default: the embedded library]
     #[arg(long, value_name = "DIR")]
     library: Option<PathBuf>,
+    /// The legal packs in use [default: those that the library's `packs.toml` names, or all]
+    #[arg(long, value_name = "PACK,...", value_delimiter = ',')]
+    packs: Option<Vec<String>>,
 }
 
 impl Source {
     fn files(&self) -> Result<BTreeMap<String, String>, Failure> {
-        files_of(self.library.as_deref())
+        let mut files = files_of(self.library.as_deref())?;
+        if let Some(packs) = &self.packs {
+            let packs = packs.iter().cloned().collect();
+            files.insert(SELECTION.to_owned(), selection(&packs));
+        }
+        Ok(files)
     }
 }
 
@@ -86,17 +111,43 @@ fn files_of(library: Option<&Path>) -> Result<BTreeMap<String, String>, Failure>
         return Ok(embedded_files());
     };
     let mut files = BTreeMap::new();
-    read_dir(root, "", &mut files)?;
+    let core = root.join("core");
+    // As the sources have it: core and packs side by side, and a holder's policy beside them.
+    if core.join("schema.cedarschema").is_file() {
+        read_dir(&core, "", CORE_DEPTH, &mut files)?;
+        let packs = root.join("packs");
+        if packs.is_dir() {
+            read_dir(&packs, "packs/", PACK_DEPTH, &mut files)?;
+        }
+    } else {
+        read_dir(root, "", CORE_DEPTH.max(PACK_DEPTH + 1), &mut files)?;
+    }
     Ok(files)
 }
+
+/// Folders within one another below the core: `policies/`.
+const CORE_DEPTH: usize = 1;
+/// The same below `packs/`: `ca-qc/policies/`.
+const PACK_DEPTH: usize = 2;
 
 /// The decision point over a library in this directory, or over the embedded one.
 pub(super) fn load(library: Option<&Path>) -> Result<CedarPdp, Failure> {
     CedarPdp::load_dir(&files_of(library)?).map_err(load_failure)
 }
 
-/// Reads files by path below `dir`. Two levels deep, as a library is.
-fn read_dir(dir: &Path, prefix: &str, files: &mut BTreeMap<String, String>) -> Result<(), Failure> {
+/// The decision point over the embedded library for a federation that uses these packs.
+pub(super) fn load_with_packs(packs: &[String]) -> Result<CedarPdp, Failure> {
+    let packs = packs.iter().cloned().collect();
+    CedarPdp::load_with_packs(&packs).map_err(load_failure)
+}
+
+/// Reads files by path below `dir`, as many folders deep as `depth`.
+fn read_dir(
+    dir: &Path,
+    prefix: &str,
+    depth: usize,
+    files: &mut BTreeMap<String, String>,
+) -> Result<(), Failure> {
     for entry in std::fs::read_dir(dir).map_err(|e| Failure::file(dir, &e))? {
         let path = entry?.path();
         let name = path
@@ -104,8 +155,8 @@ fn read_dir(dir: &Path, prefix: &str, files: &mut BTreeMap<String, String>) -> R
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default();
         let name = format!("{prefix}{name}");
-        if path.is_dir() && prefix.is_empty() {
-            read_dir(&path, &format!("{name}/"), files)?;
+        if path.is_dir() && depth > 0 {
+            read_dir(&path, &format!("{name}/"), depth - 1, files)?;
         } else {
             let text = std::fs::read_to_string(&path).map_err(|e| Failure::file(&path, &e))?;
             files.insert(name, text);
@@ -119,6 +170,10 @@ pub(super) fn run(global: Global, args: PolicyArgs) -> Result<Exit, Failure> {
     match args.verb {
         Verb::Check { source } => check(global, &source.files()?),
         Verb::Test { source } => test(global, &source),
+        Verb::Packs { source, id } => {
+            let pdp = CedarPdp::load_dir(&source.files()?).map_err(load_failure)?;
+            packs::run(global, pdp.library(), id.as_deref())
+        }
         Verb::Explain { source, what_if } => {
             let pdp = CedarPdp::load_dir(&source.files()?).map_err(load_failure)?;
             explain(global, &pdp, &what_if)
@@ -139,6 +194,8 @@ fn check(global: Global, files: &BTreeMap<String, String>) -> Result<Exit, Failu
                 "digest": summary.digest,
                 "permits": summary.permits,
                 "forbids": summary.forbids,
+                "duties": summary.duties,
+                "packs": summary.packs,
                 "texts": summary.texts,
                 "cases": summary.cases,
                 "problems": [],
@@ -150,6 +207,8 @@ fn check(global: Global, files: &BTreeMap<String, String>) -> Result<Exit, Failu
                         "rules",
                         format!("{} permit, {} forbid", summary.permits, summary.forbids),
                     ),
+                    ("duties", summary.duties.to_string()),
+                    ("legal packs", summary.packs.to_string()),
                     ("texts", format!("{} in en and fr", summary.texts)),
                     ("test cases", format!("{} pass", summary.cases)),
                 ])
@@ -278,3 +337,6 @@ fn explain(global: Global, pdp: &CedarPdp, what_if: &what_if::WhatIf) -> Result<
         passerelle_model::pdp::Effect::Permit | passerelle_model::pdp::Effect::Review => Exit::Done,
     })
 }
+
+#[cfg(test)]
+mod tests;

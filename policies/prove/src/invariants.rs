@@ -198,6 +198,7 @@ impl Invariants {
 fn problem(name: &str, reason: String) -> Problem {
     Problem {
         file: format!("{INVARIANTS_DIR}{name}"),
+        line: None,
         reason,
     }
 }
@@ -286,8 +287,11 @@ fn is_obligation(name: &str) -> bool {
         "second_approver",
         "notify_subject",
         "alert",
+        "mask",
     ];
-    plain.contains(&name) || name.strip_prefix("notice:").is_some_and(|k| !k.is_empty())
+    let keyed = ["notice:", "task:"].iter();
+    let mut keys = keyed.filter_map(|prefix| name.strip_prefix(prefix));
+    plain.contains(&name) || keys.any(|key| !key.is_empty())
 }
 
 /// Whether `rule` obliges to all of these.
@@ -305,5 +309,7 @@ fn name_of_obligation(obligation: &Obligation) -> String {
         Obligation::SecondApprover => "second_approver".to_owned(),
         Obligation::NotifySubject => "notify_subject".to_owned(),
         Obligation::Alert => "alert".to_owned(),
+        Obligation::Mask => "mask".to_owned(),
+        Obligation::Task(key) => format!("task:{key}"),
     }
 }

@@ -1,6 +1,6 @@
 //! `policy prove` and `policy diff`: proofs over a library, told to a person or a script.
 
-use super::{load_failure, read_dir};
+use super::{CORE_DEPTH, load_failure, read_dir};
 use crate::cli::{
     Global, Lang,
     failure::{Exit, Failure},
@@ -23,7 +23,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   passerelle policy prove --library ./library
   passerelle policy prove --library ./library --lang fr
-  passerelle policy prove --only substance-use-to-police-never --json
+  passerelle policy prove --only substance-use-not-to-police-never --json
   passerelle policy prove --library ./library --ledger
 
 All of it takes about a minute. Exit code 1: something is refuted, or not decided in time. 3: no
@@ -103,7 +103,7 @@ pub(super) fn prove(global: Global, args: &ProveArgs) -> Result<Exit, Failure> {
     let invariants = match &args.invariants {
         Some(dir) => {
             let mut own = BTreeMap::new();
-            read_dir(dir, "/", &mut own)?;
+            read_dir(dir, "/", CORE_DEPTH, &mut own)?;
             let own = own.into_iter();
             let own = own.map(|(name, text)| (name.trim_start_matches('/').to_owned(), text));
             Invariants::load(&library, &own.collect())

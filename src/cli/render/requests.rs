@@ -8,6 +8,7 @@ use passerelle_model::{
     pdp::{Effect, Obligation},
     request::Status,
     time::Timestamp,
+    vocabulary::Language,
 };
 use passerelle_proto::views::{AnswerView, ItemView, RequestLine, RequestView};
 use std::fmt::Write as _;
@@ -100,7 +101,7 @@ pub(in crate::cli) fn request(view: &RequestView, lang: Lang) -> String {
         out.push_str(&decided_item(item, lang));
     }
     if let Some(answer) = &view.answer {
-        out.push_str(&answer_text(answer));
+        out.push_str(&answer_text(answer, lang));
     }
     if !view.trail.is_empty() {
         out.push_str("\nTrail:\n");
@@ -140,13 +141,14 @@ pub(crate) fn decided_item(item: &ItemView, lang: Lang) -> String {
             let _infallible = writeln!(out, "          rule {} {}", reason.rule, reason.source);
         }
         for obligation in &ruling.obligations {
-            let _infallible = writeln!(out, "          must {}", obligation_words(obligation));
+            let _infallible =
+                writeln!(out, "          must {}", obligation_words(obligation, lang));
         }
     }
     out
 }
 
-fn answer_text(answer: &AnswerView) -> String {
+fn answer_text(answer: &AnswerView, lang: Lang) -> String {
     let mut out = format!("\nAnswer: {}\n", answer.outcome.replace('_', " "));
     for item in &answer.items {
         let values: Vec<_> = item.values.iter().map(plain).collect();
@@ -159,7 +161,7 @@ fn answer_text(answer: &AnswerView) -> String {
         );
     }
     for obligation in &answer.obligations {
-        let _infallible = writeln!(out, "  must: {}", obligation_words(obligation));
+        let _infallible = writeln!(out, "  must: {}", obligation_words(obligation, lang));
     }
     if let Some(erase_by) = answer.erase_by {
         let _infallible = writeln!(out, "  must be gone by {}", erase_by.to_rfc3339());
@@ -222,7 +224,7 @@ pub(crate) const fn effect_words(effect: Effect) -> &'static str {
 }
 
 /// An obligation for people.
-pub(crate) fn obligation_words(obligation: &Obligation) -> String {
+pub(crate) fn obligation_words(obligation: &Obligation, lang: Lang) -> String {
     match obligation {
         Obligation::RetainDays(days) => format!("keep at most {days} days"),
         Obligation::NoRedisclosure => "not pass it on".to_owned(),
@@ -233,5 +235,16 @@ pub(crate) fn obligation_words(obligation: &Obligation) -> String {
         Obligation::SecondApprover => "have a second person at the holder agree".to_owned(),
         Obligation::NotifySubject => "tell the person concerned".to_owned(),
         Obligation::Alert => "alert the privacy officers of both agencies".to_owned(),
+        Obligation::Task(key) => {
+            let language = match lang {
+                Lang::En => Language::English,
+                Lang::Fr => Language::French,
+            };
+            let says = passerelle_policies::texts::text(key, language);
+            says.map_or_else(|| format!("see to the task `{key}`"), str::to_owned)
+        }
+        Obligation::Mask => {
+            "mask in notices and access replies what may put somebody in danger".to_owned()
+        }
     }
 }
