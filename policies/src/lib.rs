@@ -14,6 +14,8 @@ pub mod cases;
 mod cedar;
 mod entities;
 mod evaluation;
+#[cfg(feature = "exercise")]
+pub mod exercise;
 mod library;
 pub mod local;
 mod local_cases;
@@ -23,6 +25,7 @@ mod reference;
 mod runner;
 mod shape;
 pub mod texts;
+pub mod whatif;
 
 #[cfg(test)]
 mod property_tests;

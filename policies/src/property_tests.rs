@@ -216,7 +216,7 @@ fn basis() -> impl Strategy<Value = LegalBasis> {
 }
 
 prop_compose! {
-    fn matter()(
+    pub(crate) fn matter()(
         sectors in (
             prop_oneof![
                 2 => Just(Sector::LawEnforcement), 1 => Just(Sector::SocialServices),
