@@ -17,6 +17,8 @@ mod duties;
 mod embedded_packs;
 mod entities;
 mod evaluation;
+#[cfg(feature = "exercise")]
+pub mod exercise;
 mod library;
 pub mod local;
 mod local_cases;
@@ -30,6 +32,7 @@ mod rule;
 mod runner;
 mod shape;
 pub mod texts;
+pub mod whatif;
 
 #[cfg(test)]
 mod pack_property_tests;

@@ -2,6 +2,7 @@
 //! purposes, legal bases, stages, levels). A code that is not listed here is refused, not guessed.
 
 mod kinds;
+pub mod labels;
 
 pub use kinds::CategoryKind;
 
