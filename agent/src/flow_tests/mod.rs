@@ -7,6 +7,7 @@ mod hostile;
 mod late;
 mod postponed;
 mod retention;
+mod suspicion;
 mod upkeep;
 
 use crate::{
@@ -298,6 +299,7 @@ impl World {
             id: "w-1".into(),
             role: passerelle_model::vocabulary::WorkerRole::Officer,
             trained: true,
+            name: None,
         };
         let mut question = Question {
             subject: Some(subject),
