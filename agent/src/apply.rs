@@ -7,6 +7,7 @@ use crate::{
     facts::{csv_import::ImportedPerson, fact::Fact},
     postponed, retention, settlement, standing,
     state::{self, AskRow, GivenRow, LabelRow, Meta, PersonRow, VerdictRow, Weight, key},
+    suspicion::record,
     vault,
 };
 use passerelle_model::{
@@ -58,21 +59,29 @@ fn apply_event(
         Event::HandlesFound(found) => found
             .iter()
             .try_for_each(|(token, handle)| handle_found(view, token, handle)),
-        Event::Labelled { id, handle, label } => state::put(
-            view,
-            key::of(key::LABEL, id.as_bytes()),
-            &LabelRow {
-                handle: *handle,
-                label: label.clone(),
-            },
-        ),
+        Event::Labelled { id, handle, label } => labelled(view, id, handle, label),
         Event::ImportChunk {
             import,
             part,
             people,
         } => state::put(view, key::staged(import, *part), people),
         Event::ImportCommitted { import, parts } => import_committed(view, import, *parts),
+        Event::AuditCase(event) => record::apply(view, at, event),
     }
+}
+
+fn labelled(
+    view: &mut Overlay<'_>,
+    id: &str,
+    handle: &Handle,
+    label: &str,
+) -> Result<(), StoreError> {
+    record::labelled(view, handle, id);
+    let row = LabelRow {
+        handle: *handle,
+        label: label.to_owned(),
+    };
+    state::put(view, key::of(key::LABEL, id.as_bytes()), &row)
 }
 
 /// Events about a request to us.

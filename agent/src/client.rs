@@ -2,7 +2,10 @@
 
 use crate::home::{Home, HomeError};
 use hyper_util::rt::TokioIo;
-use passerelle_proto::{MAX_LOCAL_MESSAGE_BYTES, v1::node_client::NodeClient};
+use passerelle_proto::{
+    MAX_LOCAL_MESSAGE_BYTES,
+    v1::{audit_cases_client::AuditCasesClient, node_client::NodeClient},
+};
 use std::path::Path;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -23,6 +26,21 @@ pub enum ClientError {
 /// # Errors
 /// Not enrolled, or not running.
 pub async fn connect(dir: &Path) -> Result<NodeClient<Channel>, ClientError> {
+    Ok(NodeClient::new(channel(dir).await?)
+        .max_decoding_message_size(MAX_LOCAL_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_LOCAL_MESSAGE_BYTES))
+}
+
+/// The same, to its audit cases.
+///
+/// # Errors
+/// As there.
+pub async fn audit_cases(dir: &Path) -> Result<AuditCasesClient<Channel>, ClientError> {
+    let client = AuditCasesClient::new(channel(dir).await?);
+    Ok(client.max_decoding_message_size(MAX_LOCAL_MESSAGE_BYTES))
+}
+
+async fn channel(dir: &Path) -> Result<Channel, ClientError> {
     let home = Home::new(dir);
     let socket = home.socket()?;
     home.membership()?;
@@ -31,11 +49,8 @@ pub async fn connect(dir: &Path) -> Result<NodeClient<Channel>, ClientError> {
         async move { UnixStream::connect(socket).await.map(TokioIo::new) }
     });
     // The address is not used: the socket's path stands for it.
-    let channel = Endpoint::from_static("http://agent.local")
+    Endpoint::from_static("http://agent.local")
         .connect_with_connector(connector)
         .await
-        .map_err(|_| ClientError::NotRunning(dir.display().to_string()))?;
-    Ok(NodeClient::new(channel)
-        .max_decoding_message_size(MAX_LOCAL_MESSAGE_BYTES)
-        .max_encoding_message_size(MAX_LOCAL_MESSAGE_BYTES))
+        .map_err(|_| ClientError::NotRunning(dir.display().to_string()))
 }

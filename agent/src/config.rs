@@ -1,6 +1,7 @@
 //! The one configuration file, `agent.toml`. Unknown fields are refused: a misspelt setting must
 //! not be a silent default.
 
+use crate::suspicion::settings::{Settings, WorkerName};
 use passerelle_model::vocabulary::WorkerRole;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -30,6 +31,9 @@ pub struct Config {
     /// one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_policy: Option<PathBuf>,
+    /// What is done about questions that look like curiosity.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub suspicion: Settings,
     /// Who works here.
     #[serde(default)]
     pub workers: Vec<Worker>,
@@ -59,6 +63,14 @@ pub struct Worker {
     /// Whether the training is current.
     #[serde(default)]
     pub trained: bool,
+    /// The worker's own name, so that questions about the worker, a relative or a colleague are
+    /// recognised. Stays in this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<WorkerName>,
+}
+
+fn is_default(settings: &Settings) -> bool {
+    *settings == Settings::default()
 }
 
 impl Config {
@@ -71,6 +83,7 @@ impl Config {
             erase_recalled_after_h: default_erase_recalled_after_h(),
             min_witnesses: 0,
             local_policy: None,
+            suspicion: Settings::default(),
             workers: Vec::new(),
         }
     }
@@ -98,6 +111,7 @@ impl Config {
         if ids.windows(2).any(|pair| pair.first() == pair.last()) {
             return Err("two workers have the same `id`".to_owned());
         }
+        config.suspicion.check()?;
         Ok(config)
     }
 
@@ -106,7 +120,9 @@ impl Config {
         let body = toml::to_string(self).unwrap_or_default();
         format!(
             "# Settings of this agency's agent. Workers: one [[workers]] block each, with `id`,\n\
-             # `role` (nurse, officer, social_worker, mentor, supervisor, ...) and `trained`.\n\
+             # `role` (nurse, officer, social_worker, mentor, supervisor, ...), `trained`, and \
+             `name`, as in\n\
+             # name = {{ family = \"Tremblay\", given = \"Anne\", born = \"1990-01-31\" }}\n\
              {body}"
         )
     }
@@ -128,7 +144,14 @@ mod tests {
             id: "n-17".into(),
             role: WorkerRole::Nurse,
             trained: true,
+            name: Some(WorkerName {
+                family: "Tremblay".into(),
+                given: "Zoé".into(),
+                born: None,
+                other_family: vec!["Gagnon".into()],
+            }),
         });
+        config.suspicion.questions_per_hour = 7;
         config.min_witnesses = 3;
         assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
     }

@@ -7,7 +7,7 @@
 //!
 //! No `Debug` here prints content: events hold names, openings and facts.
 
-use crate::facts::csv_import::ImportedPerson;
+use crate::{facts::csv_import::ImportedPerson, suspicion::record::CaseEvent};
 use passerelle_audit::witness::WitnessState;
 use passerelle_journal::JournalRecord;
 use passerelle_model::{
@@ -216,6 +216,8 @@ pub enum Event {
         /// How many parts.
         parts: u32,
     },
+    /// Something that a second person here has to look at, or did.
+    AuditCase(Box<CaseEvent>),
 }
 
 impl Event {
@@ -240,6 +242,7 @@ impl Event {
             Self::Labelled { .. } => "labelled",
             Self::ImportChunk { .. } => "import_chunk",
             Self::ImportCommitted { .. } => "import_committed",
+            Self::AuditCase(event) => event.kind(),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     requester, review,
     settlement::is_mendable,
     state::{self, key},
+    suspicion::override_review,
     trust::Trust,
     verify::{Checked, CheckedNotice, check_notice, check_said},
 };
@@ -95,14 +96,16 @@ pub fn take_in(
             return Ok(vec![Event::Noticed(noticed)]);
         }
     };
+    // However late: a broker that keeps an override back must not spare it the review.
+    let wanted = override_review::wanted(view, &trust.anchors.agency, &checked.entry().body)?;
     if is_late {
-        return Ok(vec![Event::Noticed(Box::new(late::take_in(
-            &checked, &trust,
-        )))]);
+        let noticed = Event::Noticed(Box::new(late::take_in(&checked, &trust)));
+        return Ok(std::iter::once(noticed).chain(wanted).collect());
     }
     match follow(context, view, &trust, &checked, now) {
         Ok(Offer { unusable, events }) => {
             let noticed = Event::Noticed(Box::new(checked.with_permit(unusable)));
+            let events = events.into_iter().chain(wanted);
             Ok(std::iter::once(noticed).chain(events).collect())
         }
         // These two are ours, not the entry's: try again later.

@@ -52,6 +52,7 @@ mod settlement;
 mod standing;
 pub mod state;
 pub mod store;
+pub mod suspicion;
 pub mod tls_client;
 pub mod trust;
 pub mod vault;

@@ -35,6 +35,7 @@ use passerelle_model::{
 pub const MAX_CONTEXT_BYTES: usize = 16 * 1024;
 
 /// What a worker wants to know.
+#[derive(Clone)]
 pub struct Question {
     /// About whom; absent at stage 2 of a table.
     pub subject: Option<Handle>,

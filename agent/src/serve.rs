@@ -1,7 +1,7 @@
 //! Running an agent: everything put together, until it is told to stop or its storage fails.
 
 use crate::{
-    api::NodeService,
+    api::{NodeService, audit_cases::AuditCasesService},
     clock::{Clock, SystemClock},
     context::Context,
     core::{Core, CoreError, Writer},
@@ -11,12 +11,15 @@ use crate::{
     home::{Home, HomeError, io_error},
     link::{Evaluation, Evaluator, LinkOwner, link},
     node::Node,
-    retention, session,
+    retention, session, suspicion,
     tls_client::{BrokerConnector, ConnectError},
 };
 use passerelle_journal::JournalError;
 use passerelle_model::error::ErrorCode;
-use passerelle_proto::{FILE_DESCRIPTORS, MAX_LOCAL_MESSAGE_BYTES, v1::node_server::NodeServer};
+use passerelle_proto::{
+    FILE_DESCRIPTORS, MAX_LOCAL_MESSAGE_BYTES,
+    v1::{audit_cases_server::AuditCasesServer, node_server::NodeServer},
+};
 use std::{
     fs::{self, Permissions},
     future::Future,
@@ -159,6 +162,9 @@ async fn run(
         failed = retention::keep(&node) => {
             Err(ServeError::Stopped(failed.err().unwrap_or(ErrorCode::Storage)))
         }
+        failed = suspicion::watch::keep(&node) => {
+            Err(ServeError::Stopped(failed.err().unwrap_or(ErrorCode::Storage)))
+        }
         () = shutdown => Ok(()),
         // An error means that the writer is gone without a word.
         _ = failed.wait_for(|failed| *failed) => Err(ServeError::Stopped(ErrorCode::Storage)),
@@ -190,6 +196,8 @@ async fn local_server(
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTORS)
         .build_v1()?;
+    let audit_cases = AuditCasesServer::new(AuditCasesService::new(node.clone()))
+        .max_encoding_message_size(MAX_LOCAL_MESSAGE_BYTES);
     let service = NodeServer::new(NodeService::new(node))
         .max_decoding_message_size(MAX_LOCAL_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_LOCAL_MESSAGE_BYTES);
@@ -197,6 +205,7 @@ async fn local_server(
         .concurrency_limit_per_connection(32)
         .add_service(health)
         .add_service(reflection)
+        .add_service(audit_cases)
         .add_service(service)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
             // An error means that the one who would say stop is gone: stop.

@@ -140,6 +140,7 @@ impl Federation {
             id: "w-1".into(),
             role: WorkerRole::Officer,
             trained: true,
+            name: None,
         });
         Context {
             identity: Identity {

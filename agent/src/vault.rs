@@ -85,7 +85,12 @@ impl From<JournalError> for VaultError {
 
 /// What the key of a request is found by, and its row in the projection.
 pub fn tag(request: &RequestId) -> Tag {
-    let digest = Digest::of(&[TAG_LABEL, request.as_str().as_bytes()].concat());
+    tag_of(request.as_str())
+}
+
+/// The same for what has another name. No two kinds of names begin alike.
+fn tag_of(name: &str) -> Tag {
+    let digest = Digest::of(&[TAG_LABEL, name.as_bytes()].concat());
     let (tag, _) = digest.0.split_first_chunk().unwrap_or((&[0; 16], &[]));
     *tag
 }
@@ -94,6 +99,11 @@ pub fn tag(request: &RequestId) -> Tag {
 fn kept(view: &dyn Read, tag: &Tag) -> Result<Option<Bytes>, ErrorCode> {
     let row = view.get(&key::of(key::KEPT, tag)).map_err(storage)?;
     Ok(row.map(Bytes))
+}
+
+/// The row of what is sealed under `name`.
+pub(crate) fn kept_key(name: &str) -> Vec<u8> {
+    key::of(key::KEPT, &tag_of(name))
 }
 
 /// Writes or removes them.
@@ -113,8 +123,8 @@ fn kept_tags(view: &dyn Read, after: Option<&Tag>) -> Result<Vec<Tag>, ErrorCode
         .collect()
 }
 
-fn associated(request: &RequestId) -> Vec<u8> {
-    [SEAL_LABEL, request.as_str().as_bytes()].concat()
+fn associated(name: &str) -> Vec<u8> {
+    [SEAL_LABEL, name.as_bytes()].concat()
 }
 
 /// The keys of all requests that were not erased.
@@ -146,18 +156,25 @@ impl Vault {
     /// # Errors
     /// [`ErrorCode::Storage`]; no randomness.
     pub fn keep(&self, request: &RequestId, secrets: &Secrets) -> Result<Bytes, ErrorCode> {
-        let key = Zeroizing::new(entropy::random::<32>()?);
         let plain = serde_json::to_vec(secrets).map_err(|_| ErrorCode::Internal)?;
-        let plain = Zeroizing::new(plain);
+        self.keep_named(request.as_str(), &Zeroizing::new(plain))
+    }
+
+    /// The same for what has another name. A name is used once.
+    ///
+    /// # Errors
+    /// As [`Vault::keep`].
+    pub(crate) fn keep_named(&self, name: &str, plain: &[u8]) -> Result<Bytes, ErrorCode> {
+        let key = Zeroizing::new(entropy::random::<32>()?);
         let payload = Payload {
-            msg: &plain,
-            aad: &associated(request),
+            msg: plain,
+            aad: &associated(name),
         };
         // A key seals once, so that its one nonce may be the same for all.
         let sealed = cipher(&key).encrypt(&Nonce::default(), payload);
         let sealed = sealed.map_err(|_| ErrorCode::Internal)?;
-        self.0.put(&tag(request), &key).map_err(|error| {
-            tracing::error!(%error, "the key of a request can't be kept");
+        self.0.put(&tag_of(name), &key).map_err(|error| {
+            tracing::error!(%error, "a key can't be kept");
             ErrorCode::Storage
         })?;
         Ok(Bytes(sealed))
@@ -201,17 +218,53 @@ impl Vault {
         request: &RequestId,
         sealed: &Bytes,
     ) -> Result<Option<Secrets>, VaultError> {
-        let Some(key) = self.key(request)? else {
+        let Some(plain) = self.unseal_named(request.as_str(), sealed)? else {
+            return Ok(None);
+        };
+        let secrets = serde_json::from_slice(&plain).map_err(|_| VaultError::Damaged)?;
+        Ok(Some(secrets))
+    }
+
+    fn unseal_named(
+        &self,
+        name: &str,
+        sealed: &Bytes,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        let Some(key) = self.0.get(&tag_of(name))? else {
             return Ok(None);
         };
         let payload = Payload {
             msg: &sealed.0,
-            aad: &associated(request),
+            aad: &associated(name),
         };
         let plain = cipher(&key).decrypt(&Nonce::default(), payload);
-        let plain = Zeroizing::new(plain.map_err(|_| VaultError::Damaged)?);
-        let secrets = serde_json::from_slice(&plain).map_err(|_| VaultError::Damaged)?;
-        Ok(Some(secrets))
+        Ok(Some(Zeroizing::new(
+            plain.map_err(|_| VaultError::Damaged)?,
+        )))
+    }
+
+    /// What is journaled under `name`; `None` once erased.
+    ///
+    /// # Errors
+    /// As [`Vault::open`].
+    pub(crate) fn open_named(
+        &self,
+        view: &dyn Read,
+        name: &str,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        let sealed = kept(view, &tag_of(name)).map_err(|_| VaultError::Disk)?;
+        match sealed {
+            Some(sealed) => self.unseal_named(name, &sealed),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether something is journaled under `name` that was not erased.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Storage`].
+    pub(crate) fn is_kept(&self, view: &dyn Read, name: &str) -> Result<bool, ErrorCode> {
+        Ok(kept(view, &tag_of(name))?.is_some())
     }
 
     /// The key of a request; `None` once erased.
@@ -227,9 +280,17 @@ impl Vault {
     /// # Errors
     /// [`ErrorCode::Storage`].
     pub fn destroy(&self, request: &RequestId) -> Result<(), ErrorCode> {
-        let destroyed = self.0.destroy(&[tag(request)]);
+        self.destroy_named(request.as_str())
+    }
+
+    /// The same for what has another name.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Storage`].
+    pub(crate) fn destroy_named(&self, name: &str) -> Result<(), ErrorCode> {
+        let destroyed = self.0.destroy(&[tag_of(name)]);
         destroyed.map_err(|error| {
-            tracing::error!(%error, "the key of a request can't be destroyed");
+            tracing::error!(%error, "a key can't be destroyed");
             ErrorCode::Storage
         })
     }

@@ -79,6 +79,17 @@ error_codes! {
     UnknownAgreement = "unknown_agreement", Caller, "no such agreement";
     /// No such case.
     UnknownCase = "unknown_case", Caller, "no such case";
+    /// No such audit case.
+    UnknownAuditCase = "unknown_audit_case", Caller, "no such audit case";
+    /// The agency's own rules keep the question from leaving.
+    RefusedHere = "refused_here", Caller, "the agency's own rules do not let this question leave";
+    /// A second person has to release the question.
+    Held = "held", Caller, "the question waits until a second person at the agency releases it";
+    /// The worker is suspended.
+    Suspended = "suspended", Caller, "this worker is suspended until a second person lifts it";
+    /// Who decides is not who may.
+    NotIndependent = "not_independent", Caller,
+        "somebody else has to decide this: a privacy officer or supervisor who has no part in it";
     /// The id is taken.
     Duplicate = "duplicate", Caller, "the identifier is already in use";
     /// Not a party to it.

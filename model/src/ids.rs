@@ -116,6 +116,8 @@ random_ids! {
     ConsentId, "consent id", "consent";
     /// An information sharing agreement.
     AgreementId, "agreement id", "isa";
+    /// Something at one agency that a second person there has to look at. Stays at that agency.
+    AuditCaseId, "audit case id", "audit";
 }
 
 /// The name under which an agency's witness cosigns: unique among federations too, since a key id

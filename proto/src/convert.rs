@@ -125,14 +125,16 @@ pub fn status(code: ErrorCode) -> tonic::Status {
         | E::WrongFederation => Code::InvalidArgument,
         E::TooLarge | E::RateLimited => Code::ResourceExhausted,
         E::BadSignature | E::WrongAgency | E::Revoked | E::InviteInvalid => Code::Unauthenticated,
-        E::NotAParty => Code::PermissionDenied,
+        E::NotAParty | E::RefusedHere | E::Suspended | E::NotIndependent => Code::PermissionDenied,
         E::Replayed | E::Duplicate => Code::AlreadyExists,
         E::UnknownAgency
         | E::UnknownRequest
         | E::UnknownConsent
         | E::UnknownAgreement
-        | E::UnknownCase => Code::NotFound,
+        | E::UnknownCase
+        | E::UnknownAuditCase => Code::NotFound,
         E::WrongState
+        | E::Held
         | E::PermitExpired
         | E::PermitMismatch
         | E::PermitWithdrawn

@@ -1,6 +1,10 @@
 //! What the local interfaces show, as JSON. The same structs serve the command line (`--json`
 //! prints them), the portal, and tests.
 
+mod audit_cases;
+
+pub use audit_cases::{AuditCaseView, AuditReason};
+
 use passerelle_model::{
     pdp::{ItemRuling, Obligation},
     request::Status,
@@ -111,6 +115,21 @@ pub struct AgentStatus {
     /// Fewer witnesses than this, and no permit is used here; 0: off.
     #[serde(default)]
     pub min_witnesses: u64,
+    /// Audit cases that wait for a second person.
+    #[serde(default)]
+    pub audit_cases: u64,
+    /// Those whose deadline is over.
+    #[serde(default)]
+    pub audit_cases_overdue: u64,
+    /// Workers who may look at audit cases.
+    #[serde(default)]
+    pub reviewers: u64,
+    /// Workers without a name in the settings: questions about them are not recognised.
+    #[serde(default)]
+    pub unnamed_workers: u64,
+    /// Workers who are suspended.
+    #[serde(default)]
+    pub suspended: Vec<String>,
     /// Whole days until the certificate ends; 0 once it has ended.
     #[serde(default)]
     pub certificate_days_left: Option<u64>,

@@ -23,6 +23,9 @@ use tonic::transport::Channel;
 /// A client of an agent's local socket.
 pub(crate) type Node = v1::node_client::NodeClient<Channel>;
 
+/// The same, for its audit cases.
+pub(crate) type AuditCases = v1::audit_cases_client::AuditCasesClient<Channel>;
+
 /// The view in a node's reply.
 pub(crate) fn document<T: DeserializeOwned>(
     reply: Result<tonic::Response<v1::Document>, tonic::Status>,
@@ -32,14 +35,23 @@ pub(crate) fn document<T: DeserializeOwned>(
 
 /// Connects to the agent that serves `dir`.
 pub(crate) async fn connect(dir: &Path) -> Result<Node, Failure> {
-    client::connect(dir).await.map_err(|error| {
-        let code = match &error {
-            ClientError::Home(HomeError::NotEnrolled(_)) => ErrorCode::WrongState,
-            ClientError::Home(_) => ErrorCode::Storage,
-            ClientError::NotRunning(_) => ErrorCode::Unavailable,
-        };
-        Failure::told(code, &error)
-    })
+    client::connect(dir).await.map_err(|e| client_failure(&e))
+}
+
+/// The same, to its audit cases.
+pub(crate) async fn audit_cases(dir: &Path) -> Result<AuditCases, Failure> {
+    client::audit_cases(dir)
+        .await
+        .map_err(|e| client_failure(&e))
+}
+
+fn client_failure(error: &ClientError) -> Failure {
+    let code = match error {
+        ClientError::Home(HomeError::NotEnrolled(_)) => ErrorCode::WrongState,
+        ClientError::Home(_) => ErrorCode::Storage,
+        ClientError::NotRunning(_) => ErrorCode::Unavailable,
+    };
+    Failure::told(code, error)
 }
 
 /// Ids of the agency's workers; none if its settings can't be read.
@@ -60,6 +72,7 @@ pub(crate) async fn agent_enrol(
         id,
         role,
         trained: true,
+        name: None,
     });
     enrol(dir, broker, token, workers.collect())
         .await

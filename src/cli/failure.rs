@@ -153,6 +153,7 @@ const fn hint(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::UnknownConsent => "`agent consent show` lists the consents",
         ErrorCode::UnknownAgreement => "`agent agreement show` lists the agreements",
         ErrorCode::UnknownCase => "`agent case show` lists the cases",
+        ErrorCode::UnknownAuditCase => "`agent audit-cases list` lists them",
         ErrorCode::InviteInvalid => "ask the broker's operator for a new one (`broker invite`)",
         ErrorCode::Unavailable => "check that the other process runs and try again",
         ErrorCode::WrongState => "`agent show ID` says where it stands",

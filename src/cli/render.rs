@@ -1,7 +1,9 @@
 //! Views as text for people.
 
+mod audit_cases;
 mod requests;
 
+pub(super) use audit_cases::{audit_case, audit_cases};
 pub(crate) use requests::{decided_item, plain, status_words};
 pub(super) use requests::{inbox, request, requests};
 
@@ -45,6 +47,8 @@ pub(super) fn agent_status(status: &AgentStatus) -> String {
         ("forks", fork_proofs(status)),
         ("statements to send", status.outbox.to_string()),
         ("inbox", format!("{} to review", status.reviews)),
+        ("audit cases", audit_case_counts(status)),
+        ("suspended", status.suspended.join(", ")),
         ("members", status.members.join(", ")),
         ("witnesses", witnesses(status)),
         (
@@ -95,6 +99,21 @@ fn fork_proofs(status: &AgentStatus) -> String {
         0 => String::new(),
         n => format!("{n} proofs in `forks/` that the log was rewritten: tell every member"),
     }
+}
+
+/// Open and overdue, and what keeps questions from being recognised or looked at.
+fn audit_case_counts(status: &AgentStatus) -> String {
+    let mut text = format!("{} to look at", status.audit_cases);
+    if status.audit_cases_overdue > 0 {
+        let _infallible = write!(text, ", {} of them OVERDUE", status.audit_cases_overdue);
+    }
+    if status.reviewers == 0 {
+        text.push_str("; nobody may: no privacy_officer or supervisor in agent.toml");
+    }
+    if status.unnamed_workers > 0 {
+        let _infallible = write!(text, "; {} workers without `name`", status.unnamed_workers);
+    }
+    text
 }
 
 fn witnesses(status: &AgentStatus) -> String {

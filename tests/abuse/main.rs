@@ -10,6 +10,7 @@
 
 mod broker;
 mod corrupt;
+mod curiosity;
 mod members;
 mod offices;
 #[path = "../adversary/scene.rs"]

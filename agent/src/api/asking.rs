@@ -2,16 +2,23 @@
 
 use super::{Reply, document, done, input, refuse, refused};
 use crate::{
-    asked_by, erasure,
+    asked_by, entropy, erasure,
     event::{Event, Verdict},
     holder::storage,
     node::{NOTICE_TIMEOUT, Node, Settled},
+    person::Person,
     render,
     requester::{self, Question},
     review,
     state::{self, AskRow},
+    suspicion::{
+        Action,
+        question::{self as suspicion, Candidate, Passage},
+        texts,
+    },
 };
 use passerelle_model::{
+    bytes::Digest,
     error::ErrorCode,
     ids::RequestId,
     request::Status as RequestStatus,
@@ -29,21 +36,23 @@ const MAX_VALID_S: u64 = 30 * 86_400;
 const MAX_JUSTIFICATION_BYTES: usize = 3_000;
 
 pub(super) async fn ask(node: &Node, request: v1::AskRequest) -> Reply {
-    let mut question = question(node, &request)?;
-    if let Some(person) = &request.person {
-        let person = input::person(person)?;
-        question.subject = Some(node.handle(&person).await.map_err(refused)?);
-    }
-    let now = node.clock.now();
-    let context = Arc::clone(&node.context);
-    let trust = node.trust().map_err(refused)?;
-    // May wait for the disk: not on a thread that serves others.
-    let made = tokio::task::spawn_blocking(move || requester::ask(&context, &trust, question, now));
-    let (request, stated) = made
-        .await
-        .map_err(|_| refused(ErrorCode::Internal))?
-        .map_err(refused)?;
-    let settled = node.submit(stated, Vec::new()).await.map_err(refused)?;
+    let question = question(node, &request)?;
+    let person = request.person.as_ref().map(input::person).transpose()?;
+    let (id, statement) = match asked(node, question, person.as_ref()).await? {
+        (id, Passage::Sent, statement) => (id, statement),
+        (id, Passage::Held(case, found), _) => {
+            return Err(refuse(ErrorCode::Held, texts::held(&case, &id, &found)));
+        }
+        (_, Passage::Refused(case, found), _) => {
+            return Err(refuse(
+                ErrorCode::RefusedHere,
+                texts::refused(&case, &found),
+            ));
+        }
+    };
+    let request = id;
+    let statement = statement.ok_or_else(|| refused(ErrorCode::Internal))?;
+    let settled = node.settled(&statement).await.map_err(refused)?;
     if matches!(settled, Settled::Logged(_)) {
         // The decision follows within the same second, if the witnesses are there.
         let decided = |node: &Node| {
@@ -58,6 +67,58 @@ pub(super) async fn ask(node: &Node, request: v1::AskRequest) -> Reply {
     }
     let row = load(node, &request)?;
     document(&render::ask_view(me(node), &row, None))
+}
+
+/// Journals a question with its audit case, if there is one; its id, what becomes of it, and the
+/// digest of its statement.
+async fn asked(
+    node: &Node,
+    mut question: Question,
+    person: Option<&Person>,
+) -> Result<(RequestId, Passage, Option<Digest>), Status> {
+    let now = node.clock.now();
+    let context = Arc::clone(&node.context);
+    let request = RequestId::from_random(entropy::random().map_err(refused)?);
+    let found = suspicion::look(&context, node.core.view(), &question, person, now);
+    let found = found.map_err(refused)?;
+    let action = found.action();
+    let mut away = None;
+    // Who is refused has nothing asked of the broker either.
+    if let Some(person) = person.filter(|_| action != Some(Action::Block)) {
+        match node.handle(person).await {
+            Ok(handle) => question.subject = Some(handle),
+            Err(code) if action.is_some_and(Action::stops) => away = Some(code),
+            Err(code) => return Err(refused(code)),
+        }
+    }
+    let mut stated = None;
+    if !action.is_some_and(Action::stops) {
+        let (context, trust) = (Arc::clone(&context), node.trust().map_err(refused)?);
+        let (id, question) = (request.clone(), question.clone());
+        // May wait for the disk: not on a thread that serves others.
+        let made = tokio::task::spawn_blocking(move || {
+            requester::ask_as(&context, &trust, &id, question, now)
+        });
+        let made = made.await.map_err(|_| refused(ErrorCode::Internal))?;
+        stated = Some(made.map_err(refused)?);
+    }
+    let statement = stated.as_ref().map(|stated| stated.envelope.digest());
+    let candidate = Candidate {
+        request: request.clone(),
+        question,
+        token: person.map(suspicion::token_of),
+        found,
+        stated,
+    };
+    let passed = node.core.write(now, move |view| {
+        suspicion::pass(&context, view, candidate, now)
+    });
+    let passage = passed.await.map_err(refused)?;
+    match away {
+        // Recorded; the question itself could not be kept.
+        Some(code) => Err(refused(code)),
+        None => Ok((request, passage, statement)),
+    }
 }
 
 fn me(node: &Node) -> &passerelle_model::ids::AgencyId {

@@ -1,7 +1,13 @@
 //! What people typed: parsed, or refused in words that say which field and what is known.
 
 use super::refuse;
-use crate::{config::Worker, date::Date, node::Node, person::Person};
+use crate::{
+    config::Worker,
+    date::Date,
+    node::Node,
+    person::Person,
+    suspicion::{question, texts},
+};
 use passerelle_model::{
     error::ErrorCode,
     ids::{AgencyId, InvalidId},
@@ -94,8 +100,17 @@ pub fn person(wire: &v1::Person) -> Result<Person, Status> {
     Person::new(family_name, given_name, date, None).map_err(|e| malformed(&e))
 }
 
-/// The worker with this id; without an id the only one there is.
+/// The worker with this id, who is not suspended; without an id the only one there is.
 pub(super) fn worker(node: &Node, id: &str) -> Result<Worker, Status> {
+    let worker = known_worker(node, id)?;
+    question::require_active(node.core.view(), &worker.id).map_err(|code| match code {
+        ErrorCode::Suspended => refuse(code, texts::SUSPENDED),
+        code => super::refused(code),
+    })?;
+    Ok(worker)
+}
+
+fn known_worker(node: &Node, id: &str) -> Result<Worker, Status> {
     let workers = &node.context.config.workers;
     if let ("", [only]) = (id, workers.as_slice()) {
         return Ok(only.clone());
@@ -124,7 +139,7 @@ pub fn time(field: &str, text: &str) -> Result<Timestamp, Status> {
     })
 }
 
-fn parse_time(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse_time(text: &str) -> Option<Timestamp> {
     let (date, clock) = match text.split_once('T') {
         None => (text, "00:00:00"),
         Some((date, clock)) => (date, clock.strip_suffix('Z')?),

@@ -6,6 +6,7 @@
 
 mod agreements;
 mod asking;
+pub mod audit_cases;
 mod auditing;
 mod cases;
 mod consents;
@@ -17,6 +18,7 @@ use crate::{
     import::{self, ImportFailure},
     node::{Node, Settled},
     seals, state,
+    suspicion::{record, verdict},
 };
 use passerelle_model::{error::ErrorCode, statement::Body};
 use passerelle_proto::{convert, v1, views};
@@ -92,6 +94,8 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
     let membership = &node.context.identity.membership;
     let link = node.link.state();
     let trust = node.trust()?;
+    let workers = &node.context.config.workers;
+    let waiting = record::waiting(node.core.view(), node.clock.now()).map_err(storage)?;
     Ok(views::AgentStatus {
         agency: membership.agency.to_string(),
         sector: membership.sector.code().to_owned(),
@@ -118,6 +122,11 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
         witnesses: trust.witnesses().len() as u64,
         quorum: trust.quorum() as u64,
         min_witnesses: node.context.config.min_witnesses,
+        audit_cases: waiting.0,
+        audit_cases_overdue: waiting.1,
+        reviewers: workers.iter().filter(|w| verdict::may_review(w)).count() as u64,
+        unnamed_workers: workers.iter().filter(|w| w.name.is_none()).count() as u64,
+        suspended: record::suspended(node.core.view()).map_err(storage)?,
         certificate_days_left: node
             .context
             .certificate_ends

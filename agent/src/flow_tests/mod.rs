@@ -8,6 +8,7 @@ mod late;
 mod postponed;
 mod retention;
 mod seals;
+mod suspicion;
 mod upkeep;
 
 use crate::{
@@ -299,6 +300,7 @@ impl World {
             id: "w-1".into(),
             role: passerelle_model::vocabulary::WorkerRole::Officer,
             trained: true,
+            name: None,
         };
         let mut question = Question {
             subject: Some(subject),

@@ -1,6 +1,7 @@
 //! `passerelle agent`: enrol and run an agency's node, and use it.
 
 mod agreement;
+mod audit_case;
 mod case;
 mod consent;
 mod request;
@@ -109,6 +110,9 @@ Examples:
     /// Cases at a table
     #[command(subcommand)]
     Case(case::Verb),
+    /// What a second person has to look at: curious questions, emergencies that were claimed
+    #[command(subcommand)]
+    AuditCases(audit_case::Verb),
     /// Ask another agency about one person, and wait for the decision
     #[command(after_help = request::EXAMPLES)]
     Request(request::RequestArgs),
@@ -236,6 +240,7 @@ pub(super) async fn run(global: Global, args: AgentArgs) -> Result<Exit, Failure
         Verb::Agreement(verb) => agreement::run(global, verb).await,
         Verb::Consent(verb) => consent::run(global, verb).await,
         Verb::Case(verb) => case::run(global, verb).await,
+        Verb::AuditCases(verb) => audit_case::run(global, verb).await,
         Verb::Request(args) => request::run(global, args).await,
         Verb::Requests { place } => {
             let mut node = backend::connect(&place.dir).await?;

@@ -96,6 +96,7 @@ impl World {
                     id: id.to_owned(),
                     role,
                     trained: true,
+                    name: None,
                 });
             }
             home.write("agent.toml", config.to_toml().as_bytes())
