@@ -19,10 +19,12 @@ mod members;
 mod pipeline;
 mod report;
 mod row;
+mod running;
 mod said;
 
 pub use fault::{Fault, FaultCode};
 pub use report::{Cosignatures, MAX_WARNINGS, Report, Trust, Warning, WitnessLine};
+pub use running::Running;
 
 use crate::{
     checkpoint::{self, SignedCheckpoint},

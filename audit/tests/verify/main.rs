@@ -21,6 +21,8 @@ mod order;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod running;
+#[cfg(test)]
 mod story;
 #[cfg(test)]
 mod world;
