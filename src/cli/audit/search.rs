@@ -13,7 +13,7 @@ Examples:
   passerelle audit search --dir /srv/oversight --decision deny --from 2026-11-01 --until 2026-11-30
   passerelle audit search --dir /srv/oversight --requester police-nord --purpose plan --count
   passerelle audit search --dir /srv/oversight --person person.toml --json
-  passerelle audit search --dir /srv/sante-centre --worker officer-12 --category in_service
+  passerelle audit search --dir /srv/police-nord --worker officer-12 --category in_service
   passerelle audit search --dir /srv/oversight --mirror --type withdrawal --type consent
 
 Of several values of one argument an entry must have one; all arguments must hold, and category,
@@ -21,7 +21,7 @@ decision and rule must hold of one and the same item. `--decision` and `--rule` 
 that decide; the other arguments find all that belongs to an exchange.
 An agency finds what names it, an oversight body all. Persons and workers are found where this
 agency has what opens them: an oversight body those persons whom the broker still knows, an agency
-those of its own exchanges and consents, until they are erased. The mirror opens nobody.
+those of what it asked, until it is erased, and of consents that name it. The mirror opens nobody.
 Of an exported file: passerelle-audit search FILE";
 
 #[derive(Debug, Args)]
