@@ -1,7 +1,7 @@
-//! What opens an entry and is this agency's own: of the requests that it made, and of those that
-//! it was asked, as long as they are not erased. The broker gives neither to a reader of the log.
+//! What opens an entry and is this agency's own: of the requests that it made, as long as they are
+//! not erased. The broker gives it to no reader of the log.
 
-use crate::{asked_by::open_context, node::Node, state};
+use crate::node::Node;
 use passerelle_model::{
     commitment::{Field, Opening},
     entry::{Entry, EntryBody},
@@ -21,9 +21,6 @@ pub(super) fn own(node: &Node, entry: &[u8]) -> Vec<Opening> {
     if agency == *me {
         openings.extend(of_own_request(node, &asked).unwrap_or_default());
     }
-    if asked.holder == *me {
-        openings.extend(of_asked(node, &asked));
-    }
     // Why it was asked is nobody's to search.
     openings.retain(|o| matches!(o.field, Field::Subject | Field::Worker));
     openings
@@ -33,16 +30,4 @@ pub(super) fn own(node: &Node, entry: &[u8]) -> Vec<Opening> {
 fn of_own_request(node: &Node, asked: &Request) -> Option<Vec<Opening>> {
     let opened = node.context.vault.open(node.core.view(), &asked.request);
     Some(opened.ok()??.openings)
-}
-
-/// What came with the permit: the handle from the broker, the worker sealed by who asked.
-fn of_asked(node: &Node, asked: &Request) -> Vec<Opening> {
-    let view = node.core.view();
-    let offer = state::offer(view, &asked.request).ok().flatten();
-    let related = offer.and_then(|noticed| noticed.related);
-    let mut openings = related.map_or_else(Vec::new, |related| related.openings);
-    if let Ok(context) = open_context(&node.context, view, &asked.request) {
-        openings.extend(context.openings);
-    }
-    openings
 }

@@ -197,11 +197,17 @@ impl Mirror {
 /// Whether this agency's own witness cosigned it, by the note or by what it remembers.
 fn is_ours(node: &Node, signed: &SignedCheckpoint) -> Result<bool, Trouble> {
     let own = &node.context.identity.anchors.own_witness;
+    let trust = node.trust().map_err(of_rows)?;
+    if !trust.witnesses().contains(own) {
+        // Off the panel it is not asked about every checkpoint: what it did cosign is compared once
+        // the entries are stored.
+        return Ok(true);
+    }
     let cosigned = cosigned_by(signed, std::slice::from_ref(own));
     if !cosigned.map_err(|_| Trouble::Checkpoint)?.is_empty() {
         return Ok(true);
     }
-    // Off the panel its cosignature does not stand in the note that all get.
+    // It may have cosigned after the note was given.
     let meta = state::meta(node.core.view()).map_err(storage);
     let witness = meta.map_err(of_rows)?.witness;
     let offered = signed.checkpoint();
