@@ -1,23 +1,27 @@
-//! Reading the log from the broker, believing nothing: every row is hashed, and the root over all
-//! must be that of a checkpoint which the log signed and a quorum of the members cosigned.
+//! Reading the log, believing nothing: every row is hashed, and the root over all must be that of a
+//! checkpoint which the log signed and a quorum of the members cosigned.
 //!
-//! In scope: fetching, checking, one sentence an entry, the export file.
-//! Out of scope: checking an export later, alone (binary `passerelle-audit`).
+//! In scope: fetching from the broker, reading from this agency's own mirror, checking, one
+//! sentence an entry, searching, the export file.
+//! Out of scope: checking an export later, alone (binary `passerelle-audit`); what a search finds
+//! ([`passerelle_audit::search`]); keeping the mirror ([`crate::mirror`]).
+
+mod describe;
+mod openings;
+mod search;
+
+pub use search::{SearchFailure, SearchView, search};
 
 use crate::{holder::storage, node::Node, session::code_of, state};
+use describe::describe;
 use passerelle_audit::{
-    checkpoint,
+    checkpoint::{self, SignedCheckpoint},
     cosignature::cosigned_by,
     export::{ExportHeader, ExportRow, write_header, write_row},
     merkle::{Frontier, leaf_hash},
 };
 use passerelle_model::{
-    bytes::Digest,
-    commitment::Opening,
-    entry::{Entry, EntryBody},
-    error::ErrorCode,
-    statement::{Body, ReceiptKind},
-    vocabulary::Sector,
+    bytes::Digest, commitment::Opening, entry::Entry, error::ErrorCode, vocabulary::Sector,
 };
 use passerelle_proto::{
     MAX_MESSAGE_BYTES, convert,
@@ -25,7 +29,7 @@ use passerelle_proto::{
     views::{AuditLine, AuditPage},
 };
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::{task::block_in_place, time::timeout};
 
 /// How long one reply may take.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -34,34 +38,64 @@ const MAX_BYTES: usize = 512 * 1024 * 1024;
 /// Most entries on a page.
 const MAX_PAGE: usize = 1_000;
 
-/// A row, checked.
+/// A row, checked once the root over all is.
 pub struct Row {
-    entry: Option<Vec<u8>>,
-    leaf: Digest,
-    openings: Vec<Opening>,
+    pub(crate) entry: Option<Vec<u8>>,
+    pub(crate) leaf: Digest,
+    pub(crate) openings: Vec<Opening>,
+}
+
+/// A checkpoint that the log signed and a quorum of the panel cosigned.
+pub(crate) struct Offer {
+    pub(crate) signed: SignedCheckpoint,
+    pub(crate) note: String,
+    pub(crate) cosignatures: usize,
+}
+
+/// What was read.
+#[derive(Clone, Debug)]
+pub struct Head {
+    checkpoint: String,
+    cosignatures: usize,
+    from_mirror: bool,
 }
 
 /// The log up to a checkpoint, checked.
 pub struct CheckedLog {
-    checkpoint: String,
-    cosignatures: usize,
+    head: Head,
     rows: Vec<Row>,
 }
 
-/// Fetches and checks the whole log up to its newest cosigned checkpoint.
+/// Who takes the rows, in order.
+type Each<'a> = &'a mut (dyn FnMut(Row) -> Result<(), ErrorCode> + Send);
+
+/// Whether this agency may read every entry.
+pub(crate) fn reads_all(node: &Node) -> bool {
+    node.context.identity.membership.sector == Sector::Oversight
+}
+
+/// The newest checkpoint that the broker shows, if the log signed it and a quorum cosigned it.
 ///
 /// # Errors
-/// [`ErrorCode::Unavailable`]; [`ErrorCode::ProofInvalid`] or [`ErrorCode::NoQuorum`] if it is
-/// not what the witnesses cosigned.
-pub async fn read(node: &Node) -> Result<CheckedLog, ErrorCode> {
-    let mut client =
-        LogReadClient::new(node.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+/// [`ErrorCode::Unavailable`]; [`ErrorCode::ProofInvalid`] or [`ErrorCode::NoQuorum`].
+pub(crate) async fn latest(node: &Node) -> Result<Offer, ErrorCode> {
+    let mut client = LogReadClient::new(node.channel.clone());
     let latest = timeout(
         DEADLINE,
         client.latest_checkpoint(LatestCheckpointRequest {}),
     );
     let latest = latest.await.map_err(|_| ErrorCode::Unavailable)?;
-    let note = latest.map_err(|s| code_of(&s))?.into_inner().checkpoint;
+    offer(
+        node,
+        latest.map_err(|s| code_of(&s))?.into_inner().checkpoint,
+    )
+}
+
+/// Checks the note of a checkpoint.
+///
+/// # Errors
+/// [`ErrorCode::ProofInvalid`] or [`ErrorCode::NoQuorum`].
+pub(crate) fn offer(node: &Node, note: String) -> Result<Offer, ErrorCode> {
     let trust = node.trust()?;
     let signed = checkpoint::open(&note, &trust.anchors.log);
     let signed = signed.map_err(|_| ErrorCode::ProofInvalid)?;
@@ -69,21 +103,37 @@ pub async fn read(node: &Node) -> Result<CheckedLog, ErrorCode> {
     if cosigned.len() < trust.quorum() {
         return Err(ErrorCode::NoQuorum);
     }
-    let size = signed.checkpoint().size();
-    let meta = state::meta(node.core.view()).map_err(storage)?;
-    check_size(size, &meta)?;
-    let reads_all = node.context.identity.membership.sector == Sector::Oversight;
-    let request = EntriesRequest {
-        from: 0,
-        until: size,
-    };
+    Ok(Offer {
+        signed,
+        note,
+        cosignatures: cosigned.len(),
+    })
+}
+
+/// Fetches the rows from the size of `tree` up to the checkpoint's, and gives each to `each`. They
+/// count for nothing before the root of `tree` has been compared.
+///
+/// # Errors
+/// [`ErrorCode::Unavailable`]; [`ErrorCode::ProofInvalid`] for rows out of order or hidden from
+/// who reads all; those of `each`.
+pub(crate) async fn rows(
+    node: &Node,
+    offer: &Offer,
+    tree: &mut Frontier,
+    each: Each<'_>,
+) -> Result<(), ErrorCode> {
+    let mut client =
+        LogReadClient::new(node.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let until = offer.signed.checkpoint().size();
+    let from = tree.size();
+    if from >= until {
+        return Ok(());
+    }
+    let request = EntriesRequest { from, until };
     let entries = timeout(DEADLINE, client.entries(request)).await;
     let entries = entries.map_err(|_| ErrorCode::Unavailable)?;
     let mut stream = entries.map_err(|s| code_of(&s))?.into_inner();
-    let mut rows = Vec::new();
-    let mut tree = Frontier::new();
-    let mut bytes = 0_usize;
-    while tree.size() < size {
+    while tree.size() < until {
         let row = timeout(DEADLINE, stream.message()).await;
         let row = row.map_err(|_| ErrorCode::Unavailable)?;
         let row = row
@@ -92,22 +142,112 @@ pub async fn read(node: &Node) -> Result<CheckedLog, ErrorCode> {
         if row.index != tree.size() {
             return Err(ErrorCode::ProofInvalid);
         }
-        let row = check_row(row, reads_all)?;
-        bytes = bytes.saturating_add(row.entry.as_ref().map_or(64, Vec::len));
-        if bytes > MAX_BYTES {
-            return Err(ErrorCode::TooLarge);
-        }
+        let row = check_row(row, reads_all(node))?;
         tree.push(row.leaf);
-        rows.push(row);
+        each(row)?;
     }
-    if tree.root() != signed.checkpoint().root() {
+    Ok(())
+}
+
+/// Reads the whole log up to the newest cosigned checkpoint, from the broker.
+async fn from_broker(node: &Node, each: Each<'_>) -> Result<Head, ErrorCode> {
+    let offer = latest(node).await?;
+    let size = offer.signed.checkpoint().size();
+    let meta = state::meta(node.core.view()).map_err(storage)?;
+    check_size(size, &meta)?;
+    let mut tree = Frontier::new();
+    rows(node, &offer, &mut tree, each).await?;
+    if tree.root() != offer.signed.checkpoint().root() {
         return Err(ErrorCode::ProofInvalid);
     }
-    Ok(CheckedLog {
-        checkpoint: note,
-        cosignatures: cosigned.len(),
-        rows,
+    Ok(Head {
+        checkpoint: offer.note,
+        cosignatures: offer.cosignatures,
+        from_mirror: false,
     })
+}
+
+/// Reads the whole log up to the newest checkpoint that the mirror has verified, from the mirror.
+fn from_mirror(node: &Node, each: Each<'_>) -> Result<Head, ErrorCode> {
+    let mirror = node.mirror.as_ref().ok_or(ErrorCode::WrongState)?;
+    let verified = mirror.verified().ok_or(ErrorCode::Unavailable)?;
+    // The members may have changed since: whoever cosigned it did so when it counted.
+    let trust = node.trust()?;
+    let cosigned = cosigned_by(verified.signed(), trust.witnesses());
+    let mut tree = Frontier::new();
+    mirror.read(0, verified.size(), &mut |entry| {
+        let leaf = leaf_hash(&entry);
+        tree.push(leaf);
+        each(Row {
+            entry: Some(entry),
+            leaf,
+            openings: Vec::new(),
+        })
+    })?;
+    // It was verified before it was stored: this finds a disk that rots.
+    if tree.root() != verified.signed().checkpoint().root() {
+        return Err(ErrorCode::Storage);
+    }
+    Ok(Head {
+        checkpoint: verified.signed().note().to_string(),
+        cosignatures: cosigned.map_or(0, |cosigned| cosigned.len()),
+        from_mirror: true,
+    })
+}
+
+/// Where to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// From the broker; from the mirror, if there is one, while the broker can't be reached.
+    Newest,
+    /// From the mirror alone.
+    Mirror,
+}
+
+/// Shows every row to something made by `begin`, which begins anew where the source changes.
+async fn walk<T: Send>(
+    node: &Node,
+    source: Source,
+    begin: impl Fn() -> T + Send + Sync,
+    take: impl Fn(&mut T, Row) -> Result<(), ErrorCode> + Send + Sync,
+) -> Result<(Head, T), ErrorCode> {
+    if source == Source::Newest {
+        let mut taken = begin();
+        match from_broker(node, &mut |row| take(&mut taken, row)).await {
+            Ok(head) => return Ok((head, taken)),
+            Err(ErrorCode::Unavailable | ErrorCode::NoQuorum) if has_mirror(node) => {
+                tracing::info!("the broker can't be read now: the mirror is");
+            }
+            Err(code) => return Err(code),
+        }
+    }
+    let mut taken = begin();
+    // Seconds for a large log: not on a thread that serves others.
+    let head = block_in_place(|| from_mirror(node, &mut |row| take(&mut taken, row)))?;
+    Ok((head, taken))
+}
+
+fn has_mirror(node: &Node) -> bool {
+    let mirror = node.mirror.as_ref();
+    mirror.and_then(|mirror| mirror.verified()).is_some()
+}
+
+/// Reads and checks the whole log.
+///
+/// # Errors
+/// [`ErrorCode::Unavailable`]; [`ErrorCode::ProofInvalid`] or [`ErrorCode::NoQuorum`] if it is
+/// not what the witnesses cosigned; [`ErrorCode::WrongState`] without a mirror that is asked for.
+pub async fn read(node: &Node, source: Source) -> Result<CheckedLog, ErrorCode> {
+    let take = |(rows, bytes): &mut (Vec<Row>, usize), row: Row| {
+        *bytes = bytes.saturating_add(row.entry.as_ref().map_or(64, Vec::len));
+        if *bytes > MAX_BYTES {
+            return Err(ErrorCode::TooLarge);
+        }
+        rows.push(row);
+        Ok(())
+    };
+    let (head, (rows, _)) = walk(node, source, || (Vec::new(), 0), take).await?;
+    Ok(CheckedLog { head, rows })
 }
 
 /// Notices may have proved a longer log than the one offered: then it leaves something out.
@@ -160,7 +300,8 @@ pub fn page(log: &CheckedLog, from: u64, until: u64, last: u32) -> Result<AuditP
         .collect::<Result<_, _>>()?;
     Ok(AuditPage {
         size,
-        cosignatures: log.cosignatures as u64,
+        cosignatures: log.head.cosignatures as u64,
+        from_mirror: log.head.from_mirror,
         entries,
     })
 }
@@ -187,131 +328,6 @@ fn line(index: u64, row: &Row) -> Result<AuditLine, ErrorCode> {
     })
 }
 
-fn describe(entry: &Entry) -> Result<(String, String), ErrorCode> {
-    let summary = match &entry.body {
-        EntryBody::Founded { federation, .. } => format!("the log of {federation} begins"),
-        EntryBody::BundleActivated { bundle } => {
-            format!("policy bundle {} is in force", short(&bundle.to_hex()))
-        }
-        EntryBody::Invited { agency, sector, .. } => format!("{agency} is invited as {sector}"),
-        EntryBody::Enrolled { agency, .. } => format!("{agency} joins"),
-        EntryBody::Revoked { agency } => format!("{agency} is shut out"),
-        EntryBody::Said { agency, envelope } => {
-            let statement = envelope.unverified_statement();
-            let body = statement.map_err(|_| ErrorCode::Malformed)?.body;
-            let (what, sentence) = describe_said(&body);
-            return Ok((what.to_owned(), format!("{agency} {sentence}")));
-        }
-        EntryBody::Refused { agency, code, .. } => {
-            format!("a statement of {agency} is refused: {}", code.explanation())
-        }
-        EntryBody::Decided { request, items, .. } => {
-            let items: Vec<_> = items
-                .iter()
-                .map(|item| {
-                    let rules: Vec<_> = item
-                        .ruling
-                        .reasons
-                        .iter()
-                        .map(|r| r.rule.as_str())
-                        .collect();
-                    let effect = format!("{:?}", item.ruling.effect).to_lowercase();
-                    let (category, level) = (item.category, item.level);
-                    format!("{category}:{level} {effect} ({})", rules.join(", "))
-                })
-                .collect();
-            format!("{request} is decided: {}", items.join("; "))
-        }
-        EntryBody::Offered { permit } => format!(
-            "{} may answer {} on {} until {}",
-            permit.holder,
-            permit.requester,
-            permit.request,
-            permit.not_after.to_rfc3339()
-        ),
-        EntryBody::Stopped { request, .. } => format!("{request} is stopped"),
-        EntryBody::Recalled { request, consent } => {
-            format!("the consent {consent} under the answer to {request} is withdrawn")
-        }
-        EntryBody::WithdrawalCarriedOut { consent } => {
-            format!("what rested on the withdrawn part of {consent} is stopped or recalled")
-        }
-        EntryBody::Expired { request } => format!("{request} was not answered in time"),
-        EntryBody::HandlesEvaluated { agency, count } => {
-            format!("{count} blinded values are evaluated for {agency}")
-        }
-        EntryBody::Sealed { from, until, .. } => {
-            format!("the entries from {from} to {until} are counted for each agency")
-        }
-    };
-    Ok((entry.body.code().to_owned(), summary))
-}
-
-fn describe_said(body: &Body) -> (&'static str, String) {
-    match body {
-        Body::Request(request) => {
-            let items: Vec<_> = request
-                .items
-                .iter()
-                .map(|item| format!("{}:{}", item.category, item.level))
-                .collect();
-            let asks = format!(
-                "asks {} for {} to {} on {} ({})",
-                request.holder,
-                items.join(", "),
-                request.purpose,
-                request.basis,
-                request.request
-            );
-            ("request", asks)
-        }
-        Body::Answer(answer) => ("answer", format!("answers {}", answer.request)),
-        Body::Receipt(receipt) => {
-            let what = match receipt.kind {
-                ReceiptKind::Delivered => "has received",
-                ReceiptKind::Viewed => "has looked at",
-                ReceiptKind::Erased => "has erased",
-            };
-            (
-                "receipt",
-                format!("{what} the answer to {}", receipt.request),
-            )
-        }
-        Body::Renewal(renewal) => (
-            "renewal",
-            format!("asks for {} to be decided again", renewal.request),
-        ),
-        Body::Consent(terms) => ("consent", format!("records the consent {}", terms.consent)),
-        Body::Withdrawal(withdrawal) => (
-            "withdrawal",
-            format!("records a withdrawal of {}", withdrawal.consent),
-        ),
-        Body::Agreement(terms) => (
-            "agreement",
-            format!("proposes the agreement {}", terms.agreement),
-        ),
-        Body::AgreementSignature(signature) => (
-            "agreement_signature",
-            format!("signs the agreement {}", signature.agreement),
-        ),
-        Body::CaseOpening(opening) => ("case_opening", format!("opens {}", opening.case)),
-        Body::CaseAdvance(advance) => {
-            let closing = advance.outcome.map(|o| format!(", closed: {o}"));
-            let sentence = format!(
-                "takes {} to {}{}",
-                advance.case,
-                advance.stage,
-                closing.unwrap_or_default()
-            );
-            ("case_advance", sentence)
-        }
-    }
-}
-
-fn short(hex: &str) -> &str {
-    hex.get(..12).unwrap_or(hex)
-}
-
 /// The export file, in the one spelling that an auditor's program reads.
 ///
 /// # Errors
@@ -319,7 +335,7 @@ fn short(hex: &str) -> &str {
 pub fn export(node: &Node, log: &CheckedLog) -> Result<Vec<u8>, ErrorCode> {
     let membership = &node.context.identity.membership;
     let header = ExportHeader::new(
-        log.checkpoint.clone(),
+        log.head.checkpoint.clone(),
         membership.checkpoint_key.clone(),
         membership.federation.clone(),
     );

@@ -2,9 +2,13 @@
 //! not be a silent default.
 
 use crate::suspicion::settings::{Settings, WorkerName};
+use crate::compare::http::authority;
 use passerelle_model::vocabulary::WorkerRole;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+
+/// Most peers whose checkpoints are compared.
+pub const MAX_PEERS: usize = 16;
 
 /// The settings of an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,13 @@ pub struct Config {
     /// What is done about questions that look like curiosity.
     #[serde(default, skip_serializing_if = "is_default")]
     pub suspicion: Settings,
+    /// Where the newest checkpoint that this agency vouches for is shown to anybody, `HOST:PORT`,
+    /// over plain HTTP. Without: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint_listen: Option<String>,
+    /// Other members, `http://HOST:PORT` each, whose checkpoint is compared each minute.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compare: Vec<String>,
     /// Who works here.
     #[serde(default)]
     pub workers: Vec<Worker>,
@@ -84,6 +95,8 @@ impl Config {
             min_witnesses: 0,
             local_policy: None,
             suspicion: Settings::default(),
+            checkpoint_listen: None,
+            compare: Vec::new(),
             workers: Vec::new(),
         }
     }
@@ -102,6 +115,12 @@ impl Config {
         }
         if config.erase_recalled_after_h > 24 * 90 {
             return Err("`erase_recalled_after_h` is over 2160".to_owned());
+        }
+        if config.compare.len() > MAX_PEERS {
+            return Err(format!("`compare` names more than {MAX_PEERS} peers"));
+        }
+        if config.compare.iter().any(|peer| authority(peer).is_none()) {
+            return Err("`compare` is a list of `http://HOST:PORT`".to_owned());
         }
         let mut ids: Vec<_> = config.workers.iter().map(|w| w.id.as_str()).collect();
         ids.sort_unstable();
@@ -153,6 +172,8 @@ mod tests {
         });
         config.suspicion.questions_per_hour = 7;
         config.min_witnesses = 3;
+        config.checkpoint_listen = Some("127.0.0.1:7080".into());
+        config.compare.push("http://10.0.0.6:7080".into());
         assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
     }
 
@@ -169,6 +190,8 @@ mod tests {
             "broker = 'x'\nanswer_delay = 5",
             "broker = 'x'\nanswer_delay_ms = 100000",
             "broker = 'x'\nreview_deadline_h = 0",
+            "broker = 'x'\ncompare = ['10.0.0.6:7080']",
+            "broker = 'x'\ncompare = ['https://10.0.0.6:7080']",
             "broker = 'x'\n[[workers]]\nid = 'a'\nrole = 'king'",
             "broker = 'x'\n[[workers]]\nid = ''\nrole = 'nurse'",
             "broker = 'x'\n[[workers]]\nid='a'\nrole='nurse'\n[[workers]]\nid='a'\nrole='nurse'",

@@ -1,6 +1,7 @@
 //! What the agent's decisions need besides the state: who it is, its settings, its own policy.
 
 use crate::{
+    alerts::Alerts,
     config::Config,
     csr::TlsIdentity,
     forks::Forks,
@@ -41,6 +42,8 @@ pub struct Context {
     pub trust: Kept,
     /// Proofs that the log was rewritten.
     pub forks: Forks,
+    /// What somebody must look at.
+    pub alerts: Alerts,
 }
 
 impl Context {
@@ -79,6 +82,7 @@ impl Context {
             certificate_ends: certificate.ok().and_then(|c| c.ends()),
             trust: Kept::default(),
             forks: Forks::new(&home.path("")),
+            alerts: Alerts::new(&home.path("")),
         })
     }
 

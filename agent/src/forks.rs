@@ -1,6 +1,6 @@
 //! Proof that the log was rewritten, kept where an auditor finds it.
 //!
-//! In scope: the newest checkpoint that this witness accepted, and a file for each one that
+//! In scope: the newest checkpoints that this witness accepted, and a file for each one that
 //! contradicts it. Out of scope: when one is refused ([`crate::witness`]); the format, and what it
 //! proves ([`passerelle_audit::fork`]).
 //!
@@ -16,10 +16,11 @@ use passerelle_audit::{
 use passerelle_journal::durable_file::write_new;
 use passerelle_model::bytes::Digest;
 use std::{
+    collections::VecDeque,
     fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// The directory, beside the journal.
@@ -28,10 +29,13 @@ pub const DIRECTORY: &str = "forks";
 /// Most files. One is enough to end a federation's trust in its broker.
 const MAX_FILES: usize = 64;
 
+/// Checkpoints that are remembered, the newest.
+const REMEMBERED: usize = 256;
+
 /// See the module.
 pub struct Forks {
     dir: PathBuf,
-    accepted: Mutex<Option<SignedCheckpoint>>,
+    accepted: Mutex<VecDeque<SignedCheckpoint>>,
 }
 
 impl Forks {
@@ -39,14 +43,40 @@ impl Forks {
     pub fn new(home: &Path) -> Self {
         Self {
             dir: home.join(DIRECTORY),
-            accepted: Mutex::new(None),
+            accepted: Mutex::default(),
         }
     }
 
     /// Notes what this witness cosigned last.
     pub(crate) fn accepted(&self, checkpoint: &SignedCheckpoint) {
-        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
-        *accepted = Some(checkpoint.clone());
+        let mut accepted = self.remembered();
+        // The same one again says nothing new.
+        if accepted.back().map(SignedCheckpoint::checkpoint) == Some(checkpoint.checkpoint()) {
+            return;
+        }
+        accepted.push_back(checkpoint.clone());
+        if accepted.len() > REMEMBERED {
+            accepted.pop_front();
+        }
+    }
+
+    /// What this witness cosigned last.
+    pub(crate) fn newest(&self) -> Option<SignedCheckpoint> {
+        self.remembered().back().cloned()
+    }
+
+    /// What this witness cosigned of this size, if it was of late.
+    pub(crate) fn at(&self, size: u64) -> Option<SignedCheckpoint> {
+        let accepted = self.remembered();
+        let mut newest_first = accepted.iter().rev();
+        newest_first
+            .find(|c| c.checkpoint().size() == size)
+            .cloned()
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, VecDeque<SignedCheckpoint>> {
+        // Each change is one step.
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps the proof that `note`, which came with `hashes`, contradicts what was accepted. `None`
@@ -57,8 +87,7 @@ impl Forks {
         note: &str,
         hashes: &[Digest],
     ) -> Option<PathBuf> {
-        let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
-        let accepted = accepted.clone()?;
+        let accepted = self.newest()?;
         let other = open(note, log).ok()?;
         let same_size = accepted.checkpoint().size() == other.checkpoint().size();
         let hashes = if same_size { &[] } else { hashes };
@@ -72,7 +101,11 @@ impl Forks {
         }
     }
 
-    fn keep(&self, proof: &str) -> io::Result<PathBuf> {
+    /// Keeps a proof, once.
+    ///
+    /// # Errors
+    /// The file system; there are enough of them.
+    pub(crate) fn keep(&self, proof: &str) -> io::Result<PathBuf> {
         let name: String = Digest::of(proof.as_bytes()).to_hex();
         let path = self
             .dir

@@ -9,6 +9,8 @@
 //! vault.keys        one key a request of ours, for what the journal has sealed; erased in place
 //! journal/          the truth
 //! projection/       derived
+//! mirror/           an oversight body's copy of the log: entries, the tree over them, a checkpoint
+//! alerts/, forks/   what somebody must look at, and proofs for others
 //! agent.sock        the local interface
 //! ```
 

@@ -7,6 +7,7 @@
 //!
 //! The entry points are [`enrol::enrol`], [`serve::serve`] and [`client::connect`].
 
+pub mod alerts;
 pub mod api;
 pub mod apply;
 mod apply_notice;
@@ -14,6 +15,7 @@ pub mod asked_by;
 pub mod audit_read;
 pub mod client;
 pub mod clock;
+mod compare;
 pub mod config;
 pub mod context;
 pub mod core;
@@ -35,6 +37,7 @@ pub mod inbound;
 pub mod interest;
 mod late;
 pub mod link;
+pub mod mirror;
 pub mod node;
 pub mod person;
 pub mod postponed;

@@ -8,6 +8,7 @@ use crate::{
     handle::{Blinding, MAX_BATCH},
     holder::storage,
     link::{Evaluator, Link},
+    mirror::Mirror,
     person::Person,
     state::{self, key},
     trust::Trust,
@@ -40,6 +41,8 @@ pub struct Node {
     pub evaluator: Evaluator,
     /// Connections to the broker.
     pub channel: Channel,
+    /// This agency's own copy of the log, if it keeps one.
+    pub mirror: Option<Arc<Mirror>>,
 }
 
 /// What became of a statement within the time that a caller waits.

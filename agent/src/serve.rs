@@ -1,8 +1,10 @@
 //! Running an agent: everything put together, until it is told to stop or its storage fails.
 
 use crate::{
+    alerts::AlertCode,
     api::{NodeService, audit_cases::AuditCasesService},
     clock::{Clock, SystemClock},
+    compare,
     context::Context,
     core::{Core, CoreError, Writer},
     csr::TlsIdentity,
@@ -10,12 +12,13 @@ use crate::{
     erasure,
     home::{Home, HomeError, io_error},
     link::{Evaluation, Evaluator, LinkOwner, link},
+    mirror::{self, Mirror},
     node::Node,
     retention, session, suspicion,
     tls_client::{BrokerConnector, ConnectError},
 };
 use passerelle_journal::JournalError;
-use passerelle_model::error::ErrorCode;
+use passerelle_model::{error::ErrorCode, vocabulary::Sector};
 use passerelle_proto::{
     FILE_DESCRIPTORS, MAX_LOCAL_MESSAGE_BYTES,
     v1::{audit_cases_server::AuditCasesServer, node_server::NodeServer},
@@ -29,8 +32,9 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    net::UnixListener,
+    net::{TcpListener, UnixListener},
     sync::{mpsc, watch},
+    task::JoinSet,
 };
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::{Channel, Server};
@@ -53,6 +57,14 @@ pub enum ServeError {
     /// The address in the settings.
     #[error("`broker` in agent.toml is not an address; expected HOST:PORT")]
     Address,
+    /// The place where the checkpoint is shown.
+    #[error("`checkpoint_listen` in agent.toml: cannot listen on `{address}`: {source}")]
+    Listen {
+        /// As it was set.
+        address: String,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// The local interface.
     #[error("the local interface failed: {0}")]
     Local(String),
@@ -93,6 +105,7 @@ pub async fn serve_with(
             }
             other => ServeError::Core(other),
         })?;
+    let mirror = open_mirror(dir, &context, clock.as_ref());
     let (owner, link) = link();
     let (evaluator, evaluations) = Evaluator::new(link.clone());
     let node = Node {
@@ -102,15 +115,17 @@ pub async fn serve_with(
         link,
         evaluator,
         channel,
+        mirror,
     };
     resume(&node).await.map_err(ServeError::Stopped)?;
+    let checkpoints = checkpoint_listener(&node.context).await?;
     // The journal's lock is ours: a socket that is there is left over from a crash.
     let _ = fs::remove_file(&socket);
     let listener = UnixListener::bind(&socket).map_err(io_error("bind", &socket))?;
     fs::set_permissions(&socket, Permissions::from_mode(0o600))
         .map_err(io_error("protect", &socket))?;
     tracing::info!(%agency, dir = %dir.display(), "the agent runs");
-    let result = run(node, owner, evaluations, listener, shutdown).await;
+    let result = run(node, checkpoints, owner, evaluations, listener, shutdown).await;
     let _ = fs::remove_file(&socket);
     stop(writer).await;
     result
@@ -125,6 +140,23 @@ fn channel(home: &Home, context: &Context) -> Result<Channel, ServeError> {
         .map_err(ServeError::Certificate)?;
     let endpoint = endpoint(&context.config.broker).ok_or(ServeError::Address)?;
     Ok(endpoint.connect_with_connector_lazy(connector))
+}
+
+/// The copy of the log that an oversight body keeps. An agent whose copy is damaged runs without
+/// one: its witness is needed all the same.
+fn open_mirror(dir: &Path, context: &Context, clock: &dyn Clock) -> Option<Arc<Mirror>> {
+    let identity = &context.identity;
+    if identity.membership.sector != Sector::Oversight {
+        return None;
+    }
+    let anchors = &identity.anchors;
+    let opened = Mirror::open(dir, &anchors.federation, &anchors.log);
+    let opened = opened.inspect_err(|error| {
+        let what = format!("the mirror can't be used: {error}");
+        let code = AlertCode::MirrorFailed;
+        context.alerts.raise(clock.now(), code, &what, None);
+    });
+    opened.ok().map(Arc::new)
 }
 
 /// Finishes what a crash left half done.
@@ -142,8 +174,42 @@ async fn resume(node: &Node) -> Result<(), ErrorCode> {
     }
 }
 
+/// What goes on beside the rest and never ends it.
+fn background(node: &Node, checkpoints: Option<TcpListener>) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    if let Some(mirror) = node.mirror.clone() {
+        let node = node.clone();
+        tasks.spawn(async move { mirror::follow::keep(&node, &mirror).await });
+    }
+    if let Some(listener) = checkpoints {
+        let node = node.clone();
+        tasks.spawn(async move { compare::http::serve(&node, listener).await });
+    }
+    if !node.context.config.compare.is_empty() {
+        let node = node.clone();
+        tasks.spawn(async move { compare::keep(&node).await });
+    }
+    tasks
+}
+
+/// The place where the checkpoint is shown, if it is to be.
+async fn checkpoint_listener(context: &Context) -> Result<Option<TcpListener>, ServeError> {
+    let Some(address) = &context.config.checkpoint_listen else {
+        return Ok(None);
+    };
+    let bound = TcpListener::bind(address).await;
+    let bound = bound.and_then(|listener| Ok((listener.local_addr()?, listener)));
+    let (at, listener) = bound.map_err(|source| ServeError::Listen {
+        address: address.clone(),
+        source,
+    })?;
+    tracing::info!(%at, "the checkpoint is shown to anybody");
+    Ok(Some(listener))
+}
+
 async fn run(
     node: Node,
+    checkpoints: Option<TcpListener>,
     owner: LinkOwner,
     evaluations: mpsc::Receiver<Evaluation>,
     listener: UnixListener,
@@ -158,6 +224,7 @@ async fn run(
         stop_rx.clone(),
     ));
     let mut server = tokio::spawn(local_server(node.clone(), listener, stop_rx));
+    let mut tasks = background(&node, checkpoints);
     let result = tokio::select! {
         failed = retention::keep(&node) => {
             Err(ServeError::Stopped(failed.err().unwrap_or(ErrorCode::Storage)))
@@ -177,6 +244,8 @@ async fn run(
         })),
     };
     stop_tx.send_replace(true);
+    // A step that is under way ends between two writes.
+    tasks.shutdown().await;
     if !server.is_finished() && tokio::time::timeout(GRACE, &mut server).await.is_err() {
         server.abort();
     }

@@ -62,6 +62,7 @@ fn world(address: &str) -> World {
             link,
             evaluator,
             channel: channel.connect_lazy(),
+            mirror: None,
         },
         owner,
         evaluations,

@@ -155,6 +155,7 @@ impl Federation {
             certificate_ends: None,
             trust: crate::trust::Kept::default(),
             forks: crate::forks::Forks::new(dir),
+            alerts: crate::alerts::Alerts::new(dir),
         }
     }
 

@@ -22,6 +22,7 @@ mod words;
 pub use account::{Account, Aside, Query, Suspension, account, person_of};
 pub use date::{Date, InvalidDate};
 pub use ocsf::OCSF_VERSION;
+pub(crate) use walk::handle;
 pub use walk::{Walked, walk};
 pub use words::Lang;
 

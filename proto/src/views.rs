@@ -97,6 +97,12 @@ pub struct AgentStatus {
     /// Seals that say another number of entries than were heard here.
     #[serde(default)]
     pub seal_faults: Vec<SealFault>,
+    /// This agency's own copy of the log, if it keeps one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorStatus>,
+    /// Alerts that nobody has acknowledged.
+    #[serde(default)]
+    pub alerts: u64,
     /// Proofs that the log was rewritten, in the directory `forks` of the agent.
     #[serde(default)]
     pub fork_proofs: u64,
@@ -146,6 +152,43 @@ pub struct SealFault {
     pub sealed: Option<u64>,
     /// How many were heard.
     pub heard: u64,
+}
+
+/// Something that somebody must look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertView {
+    /// Its number, from 1.
+    pub id: u64,
+    /// When it was first seen, by the agent's clock.
+    pub at: Timestamp,
+    /// The stable code.
+    pub code: String,
+    /// What was seen.
+    pub what: String,
+    /// What to do about it.
+    pub what_to_do: String,
+    /// A file that proves it to others.
+    pub proof: Option<String>,
+    /// When somebody said that it was looked at.
+    pub acknowledged_at: Option<Timestamp>,
+}
+
+/// How an oversight body's own copy of the log stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MirrorStatus {
+    /// Entries in it, verified.
+    pub size: u64,
+    /// How many more the newest checkpoint covers that the broker showed.
+    pub behind: u64,
+    /// How many of them were verified to keep to the rules of the log, since the agent's start.
+    #[serde(default)]
+    pub checked: u64,
+    /// The root of the newest checkpoint that was verified, hexadecimal.
+    pub root: Option<String>,
+    /// When it last held all that the broker showed, by the agent's clock.
+    pub level_at: Option<Timestamp>,
+    /// Why it can't be brought up to date, as a code.
+    pub trouble: Option<String>,
 }
 
 /// What an import did.
@@ -359,6 +402,9 @@ pub struct AuditPage {
     pub size: u64,
     /// Distinct valid cosignatures on it.
     pub cosignatures: u64,
+    /// Whether it was read from this agency's own mirror, not from the broker.
+    #[serde(default)]
+    pub from_mirror: bool,
     /// The entries.
     pub entries: Vec<AuditLine>,
 }

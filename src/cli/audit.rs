@@ -1,7 +1,9 @@
-//! `passerelle audit`: read the signed log through an agent, export it, and decide again what an
-//! export says was decided.
+//! `passerelle audit`: read the signed log through an agent, search it, export it, and decide again
+//! what an export says was decided.
 
+mod alerts;
 mod replay;
+mod search;
 
 use super::{
     Global, backend,
@@ -22,6 +24,7 @@ use std::{
 Examples:
   passerelle audit tail --dir /srv/oversight
   passerelle audit show --dir /srv/oversight 42
+  passerelle audit search --dir /srv/oversight --decision deny --from 2026-11-01
   passerelle audit export --dir /srv/oversight --out log.export
   passerelle-audit verify log.export
   passerelle audit replay log.export")]
@@ -60,6 +63,12 @@ Examples:
         /// Index of the entry
         index: u64,
     },
+    /// Search the log: by period, agency, purpose, decision, rule, person and more
+    #[command(after_help = search::EXAMPLES)]
+    Search(search::SearchCommand),
+    /// Show what the agent found not in order in the log; exit code 1 if any is not acknowledged
+    #[command(after_help = alerts::EXAMPLES)]
+    Alerts(alerts::AlertsCommand),
     /// Write the log with its proofs to one file that anyone can verify offline
     #[command(after_help = "\
 Examples:
@@ -82,6 +91,10 @@ struct Place {
     /// Directory of the agent
     #[arg(long, value_name = "D")]
     dir: PathBuf,
+    /// Read the agency's own mirror (oversight), and not the broker; without, the mirror is read
+    /// only while the broker can't be
+    #[arg(long)]
+    mirror: bool,
 }
 
 /// How often `tail --follow` asks for new entries.
@@ -94,9 +107,9 @@ pub(super) async fn run(global: Global, args: AuditArgs) -> Result<Exit, Failure
             place,
             last,
             follow,
-        } => tail(global, &place.dir, last, follow).await?,
+        } => tail(global, &place, last, follow).await?,
         Verb::Show { place, index } => {
-            let page = entries(&place.dir, index, index.saturating_add(1), 0).await?;
+            let page = entries(&place, index, index.saturating_add(1), 0).await?;
             let line = page.entries.first().ok_or_else(|| {
                 Failure::coded(
                     ErrorCode::OutOfRange,
@@ -105,8 +118,9 @@ pub(super) async fn run(global: Global, args: AuditArgs) -> Result<Exit, Failure
             })?;
             output::print(global, line, render::audit_entry)?;
         }
+        Verb::Search(command) => search::run(global, command).await?,
         Verb::Export { place, out } => {
-            let size_bytes = export(&place.dir, &out).await?;
+            let size_bytes = export(&place, &out).await?;
             let done = serde_json::json!({ "out": out, "size_bytes": size_bytes });
             output::print(global, &done, |_| {
                 format!(
@@ -115,19 +129,25 @@ pub(super) async fn run(global: Global, args: AuditArgs) -> Result<Exit, Failure
                 )
             })?;
         }
+        Verb::Alerts(command) => return alerts::run(global, command).await,
         Verb::Replay(args) => return replay::run(global, &args),
     }
     Ok(Exit::Done)
 }
 
-async fn entries(dir: &Path, from: u64, until: u64, last: u32) -> Result<AuditPage, Failure> {
-    let mut node = backend::connect(dir).await?;
-    let request = v1::AuditEntriesRequest { from, until, last };
+async fn entries(place: &Place, from: u64, until: u64, last: u32) -> Result<AuditPage, Failure> {
+    let mut node = backend::connect(&place.dir).await?;
+    let request = v1::AuditEntriesRequest {
+        from,
+        until,
+        last,
+        mirror: place.mirror,
+    };
     backend::document(node.audit_entries(request).await)
 }
 
-async fn tail(global: Global, dir: &Path, last: u32, follow: bool) -> Result<(), Failure> {
-    let mut page = entries(dir, 0, 0, last).await?;
+async fn tail(global: Global, place: &Place, last: u32, follow: bool) -> Result<(), Failure> {
+    let mut page = entries(place, 0, 0, last).await?;
     output::print(global, &page, render::audit_page)?;
     let mut next = page.entries.last().map_or(0, |line| line.index + 1);
     if !follow {
@@ -138,7 +158,7 @@ async fn tail(global: Global, dir: &Path, last: u32, follow: bool) -> Result<(),
             _interrupted = tokio::signal::ctrl_c() => return Ok(()),
             () = tokio::time::sleep(FOLLOW_INTERVAL) => {}
         }
-        page = entries(dir, next, 0, 0).await?;
+        page = entries(place, next, 0, 0).await?;
         // A page starts at `from` or is empty; anything else was shown before.
         page.entries.retain(|line| line.index >= next);
         for line in &page.entries {
@@ -149,18 +169,18 @@ async fn tail(global: Global, dir: &Path, last: u32, follow: bool) -> Result<(),
 }
 
 /// Writes the export beside `out` and renames it, so that `out` is whole or absent.
-async fn export(dir: &Path, out: &Path) -> Result<u64, Failure> {
+async fn export(place: &Place, out: &Path) -> Result<u64, Failure> {
     let folder = match out.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     let mut file =
         tempfile::NamedTempFile::new_in(folder).map_err(|e| Failure::file(folder, &e))?;
-    let mut node = backend::connect(dir).await?;
-    let mut chunks = node
-        .audit_export(v1::AuditExportRequest {})
-        .await?
-        .into_inner();
+    let mut node = backend::connect(&place.dir).await?;
+    let request = v1::AuditExportRequest {
+        mirror: place.mirror,
+    };
+    let mut chunks = node.audit_export(request).await?.into_inner();
     let mut size_bytes = 0_u64;
     while let Some(chunk) = chunks.message().await? {
         file.write_all(&chunk.data)

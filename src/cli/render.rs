@@ -44,6 +44,8 @@ pub(super) fn agent_status(status: &AgentStatus) -> String {
         ),
         ("late notices", late_notices(status)),
         ("seals", seals(status)),
+        ("mirror", mirror(status)),
+        ("alerts", open_alerts(status)),
         ("forks", fork_proofs(status)),
         ("statements to send", status.outbox.to_string()),
         ("inbox", format!("{} to review", status.reviews)),
@@ -91,6 +93,32 @@ fn seals(status: &AgentStatus) -> String {
             )
         }
     }
+}
+
+/// Shown only if there is something to say.
+fn open_alerts(status: &AgentStatus) -> String {
+    match status.alerts {
+        0 => String::new(),
+        n => format!("{n} to look at: see `passerelle audit alerts`"),
+    }
+}
+
+/// Shown only where there is one.
+fn mirror(status: &AgentStatus) -> String {
+    let Some(mirror) = &status.mirror else {
+        return String::new();
+    };
+    let mut out = format!("{} entries, verified", mirror.size);
+    if mirror.behind > 0 {
+        out.push_str(&format!("; {} more to fetch", mirror.behind));
+    }
+    if let Some(at) = mirror.level_at {
+        out.push_str(&format!("; level with the broker {}", at.to_rfc3339()));
+    }
+    if let Some(trouble) = &mirror.trouble {
+        out.push_str(&format!("; can't go on now ({trouble})"));
+    }
+    out
 }
 
 /// Shown only if there is something to say.
@@ -283,10 +311,12 @@ pub(super) fn cases(views: &[CaseView]) -> String {
 
 /// A page of the log.
 pub(super) fn audit_page(page: &AuditPage) -> String {
-    let mut out = format!(
-        "{} entries under the newest checkpoint, {} valid cosignatures\n",
-        page.size, page.cosignatures
-    );
+    let (size, cosignatures) = (page.size, page.cosignatures);
+    let mut out =
+        format!("{size} entries under the newest checkpoint, {cosignatures} valid cosignatures\n");
+    if page.from_mirror {
+        out.push_str("read from this agency's own mirror, not from the broker\n");
+    }
     for line in &page.entries {
         out.push_str(&audit_line(line));
         out.push('\n');

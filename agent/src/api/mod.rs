@@ -111,6 +111,8 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
         late_notices: meta.late,
         sealed_at: meta.sealed.map(|(_, at)| at),
         seal_faults: seals::faults(node.core.view()).map_err(storage)?,
+        mirror: node.mirror.as_ref().map(|mirror| mirror.status()),
+        alerts: node.context.alerts.open() as u64,
         fork_proofs: node.context.forks.count() as u64,
         outbox: meta.outbox,
         reviews: meta.reviews,
@@ -222,8 +224,16 @@ impl v1::node_server::Node for NodeService {
 
     async fn audit_export(
         &self,
-        _: Request<v1::AuditExportRequest>,
+        request: Request<v1::AuditExportRequest>,
     ) -> Result<Response<Self::AuditExportStream>, Status> {
-        auditing::export(&self.node).await
+        auditing::export(&self.node, request.into_inner()).await
+    }
+
+    async fn audit_alerts(&self, request: Request<v1::AuditAlertsRequest>) -> Reply {
+        auditing::alerts(&self.node, &request.into_inner())
+    }
+
+    async fn audit_search(&self, request: Request<v1::AuditSearchRequest>) -> Reply {
+        auditing::search(&self.node, request.into_inner()).await
     }
 }

@@ -23,6 +23,8 @@ use std::{
 
 #[path = "passerelle-audit/exports.rs"]
 mod exports;
+#[path = "passerelle-audit/search.rs"]
+mod search;
 
 const VERIFIED: u8 = 0;
 const FAULT: u8 = 1;
@@ -76,6 +78,9 @@ enum Command {
     /// Account for the disclosures about one person, for programs or as a printable page.
     #[command(after_help = exports::DISCLOSURES_EXAMPLES)]
     Disclosures(exports::DisclosuresArguments),
+    /// Search an export by period, agency, purpose, decision, rule and more. It is verified first.
+    #[command(after_help = search::EXAMPLES)]
+    Search(search::SearchArguments),
 }
 
 #[derive(Args)]
@@ -130,6 +135,7 @@ fn main() -> ExitCode {
         Command::Fork(arguments) => return say(fork(&arguments)),
         Command::Convert(arguments) => return exports::convert(&arguments),
         Command::Disclosures(arguments) => return exports::disclosures(&arguments),
+        Command::Search(arguments) => return search::search(&arguments),
     };
     say(match run(&arguments) {
         Ok(report) if arguments.json => {

@@ -26,6 +26,25 @@ impl Date {
         let text = at.to_rfc3339();
         text.split_once('T').ok_or(InvalidDate)?.0.parse()
     }
+
+    /// Its first instant; `None` before 1970.
+    pub fn begins(self) -> Option<Timestamp> {
+        let (year, month, day) = (
+            u64::from(self.year),
+            u64::from(self.month),
+            u64::from(self.day),
+        );
+        // Years from 1 March on: the leap day is the last of its year.
+        let (year, month) = if month > 2 {
+            (year, month - 3)
+        } else {
+            (year.checked_sub(1)?, month + 9)
+        };
+        let day_of_year = (153 * month + 2) / 5 + day - 1;
+        let days = 365 * year + year / 4 - year / 100 + year / 400 + day_of_year;
+        let days_since_1970 = days.checked_sub(719_468)?;
+        Some(Timestamp::default().plus_s(days_since_1970 * 86_400))
+    }
 }
 
 const fn days(year: u16, month: u8) -> u8 {

@@ -355,7 +355,7 @@ fn blank(now: Step, request: Option<RequestId>) -> Disclosure {
 }
 
 /// The handle that opens this commitment, if it is opened.
-pub(super) fn handle(openings: &[Opening], subject: &Commitment) -> Option<Handle> {
+pub(crate) fn handle(openings: &[Opening], subject: &Commitment) -> Option<Handle> {
     let opening = commitment::find(openings, Field::Subject, subject)?;
     Handle::from_slice(&opening.data.0)
 }

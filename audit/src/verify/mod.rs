@@ -19,11 +19,13 @@ mod members;
 mod pipeline;
 mod report;
 mod row;
+mod running;
 mod said;
 mod seals;
 
 pub use fault::{Fault, FaultCode};
 pub use report::{Cosignatures, MAX_WARNINGS, Report, Trust, Warning, WitnessLine};
+pub use running::Running;
 
 use crate::{
     checkpoint::{self, SignedCheckpoint},

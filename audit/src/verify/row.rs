@@ -49,8 +49,18 @@ pub(super) struct Job {
 
 /// Parses the line of the row that must have this index.
 pub(super) fn parse(line: &[u8], index: u64, federation: &FederationId) -> Result<Parsed, Fault> {
+    let row = ExportRow::parse(line);
+    let row = row.map_err(|reason| Fault::at(index, FaultCode::Row, reason))?;
+    check(row, index, federation)
+}
+
+/// Checks the row that must have this index.
+pub(super) fn check(
+    row: ExportRow,
+    index: u64,
+    federation: &FederationId,
+) -> Result<Parsed, Fault> {
     let fault = |code, message: String| Fault::at(index, code, message);
-    let row = ExportRow::parse(line).map_err(|reason| fault(FaultCode::Row, reason))?;
     if row.index() != index {
         let message = format!("the row here is of index {}", row.index());
         return Err(fault(FaultCode::Order, message));

@@ -6,6 +6,7 @@ use super::{
     report::Check,
     row::{Job, Said},
 };
+use crate::search::Kind;
 use passerelle_model::{
     canonical,
     decide::{MAX_CLOCK_SKEW_S, MAX_STATEMENT_AGE_S},
@@ -38,7 +39,7 @@ impl Ledger {
         *self
             .tally
             .statements
-            .entry(kind(&statement.body))
+            .entry(Kind::said(&statement.body).code())
             .or_default() += 1;
         match &statement.body {
             Body::Request(asked) => self.requested(agency, said.digest, asked),
@@ -270,20 +271,5 @@ impl Ledger {
             case.touched = index;
         }
         Ok(())
-    }
-}
-
-const fn kind(body: &Body) -> &'static str {
-    match body {
-        Body::Request(_) => "request",
-        Body::Answer(_) => "answer",
-        Body::Receipt(_) => "receipt",
-        Body::Renewal(_) => "renewal",
-        Body::Consent(_) => "consent",
-        Body::Withdrawal(_) => "withdrawal",
-        Body::Agreement(_) => "agreement",
-        Body::AgreementSignature(_) => "agreement_signature",
-        Body::CaseOpening(_) => "case_opening",
-        Body::CaseAdvance(_) => "case_advance",
     }
 }

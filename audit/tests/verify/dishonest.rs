@@ -17,7 +17,12 @@ use passerelle_model::{
 };
 
 pub(crate) fn refused(records: &[Record]) -> Fault {
-    crate::file::check(&export(records)).unwrap_err()
+    let fault = crate::file::check(&export(records)).unwrap_err();
+    // Whoever follows the log entry by entry finds the same, but for what comes beside entries.
+    if fault.index.is_some() && fault.code != Code::Opening {
+        assert_eq!(crate::running::first_fault(records), Some(fault.clone()));
+    }
+    fault
 }
 
 pub(crate) fn assert_refused(records: &[Record], index: usize, code: Code) {

@@ -22,6 +22,8 @@ mod order;
 mod replay;
 mod seals;
 #[cfg(test)]
+mod running;
+#[cfg(test)]
 mod story;
 #[cfg(test)]
 mod world;

@@ -11,7 +11,7 @@ use passerelle_audit::{
     verify::{Fault, FaultCode, Options, Report, verify},
 };
 use passerelle_model::{
-    bytes::Handle,
+    bytes::{Digest, Handle},
     ids::{AgencyId, ConsentId, RequestId},
 };
 use std::{
@@ -52,7 +52,7 @@ Exit codes: 0 done, 1 a fault was found, 2 wrong usage, 3 a file can't be read o
 4 the export does not reveal the person.";
 
 #[derive(Args)]
-struct Source {
+pub(crate) struct Source {
     /// The export, as `passerelle audit export` writes it.
     file: PathBuf,
     /// The log's key, known from elsewhere, in the form `name+id+key`.
@@ -143,7 +143,7 @@ enum Tongue {
 }
 
 /// Why there is no output, and the exit code.
-struct Failed(String, u8);
+pub(crate) struct Failed(pub(crate) String, pub(crate) u8);
 
 impl From<Fault> for Failed {
     fn from(fault: Fault) -> Self {
@@ -168,7 +168,7 @@ impl From<DisclosureError> for Failed {
     }
 }
 
-fn exit(outcome: Result<(), Failed>) -> ExitCode {
+pub(crate) fn exit(outcome: Result<(), Failed>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::from(VERIFIED),
         Err(Failed(message, code)) => {
@@ -252,7 +252,12 @@ fn note(text: &str) {
 
 /// What was walked is what was verified, unless the file changed in between.
 fn is_same(report: &Report, walked: &Walked) -> Result<(), Failed> {
-    if (report.size, report.root) == (walked.size, walked.root) {
+    is_of(report, walked.size, walked.root)
+}
+
+/// The same, by size and root.
+pub(crate) fn is_of(report: &Report, size: u64, root: Digest) -> Result<(), Failed> {
+    if (report.size, report.root) == (size, root) {
         Ok(())
     } else {
         let message = "the file changed while it was read; the output is worth nothing\n";
@@ -261,7 +266,7 @@ fn is_same(report: &Report, walked: &Walked) -> Result<(), Failed> {
 }
 
 impl Source {
-    fn open(&self) -> Result<BufReader<File>, Failed> {
+    pub(crate) fn open(&self) -> Result<BufReader<File>, Failed> {
         let file = File::open(&self.file).map_err(|error| {
             let path = self.file.display();
             Failed(format!("`{path}` can't be opened: {error}\n"), UNREADABLE)
@@ -269,7 +274,7 @@ impl Source {
         Ok(BufReader::with_capacity(READ_AHEAD_BYTES, file))
     }
 
-    fn verified(&self) -> Result<Report, Failed> {
+    pub(crate) fn verified(&self) -> Result<Report, Failed> {
         let options = Options {
             log_key: self.log_key.clone(),
             witnesses: self.witness.clone(),
@@ -289,7 +294,7 @@ impl Source {
 
     /// To the standard output, or beside the file that is asked for and then renamed, so that it is
     /// whole or absent.
-    fn write(
+    pub(crate) fn write(
         &self,
         make: impl FnOnce(&mut BufWriter<Box<dyn Write>>) -> Result<(), Failed>,
     ) -> Result<(), Failed> {
