@@ -257,6 +257,15 @@ fn differ(differences: &[Difference], no_looser: bool, lang: Lang) -> String {
             "The newer library is not more permissive.",
             "La nouvelle bibliothèque n'est pas plus permissive.",
         )
+    } else if differences
+        .iter()
+        .any(|d| matches!(d.looser, Side::More { .. }))
+    {
+        say(
+            lang,
+            "The newer library is more permissive.",
+            "La nouvelle bibliothèque est plus permissive.",
+        )
     } else {
         say(
             lang,
