@@ -20,7 +20,7 @@ use passerelle_audit::{
 use passerelle_model::{commitment::Field, request::Status};
 use passerelle_proto::views::{MirrorStatus, RequestLine};
 use passerelle_tests::{cli::Ran, export::Export, office::within};
-use scene::{AGENCIES, CLINIC, HOUSE, OVERSIGHT, POLICE, Scene, WORKER};
+use scene::{AGENCIES, CLINIC, HOUSE, OVERSIGHT, POLICE, Scene};
 use std::{
     fs::{self, File},
     io::BufReader,

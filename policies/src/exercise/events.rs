@@ -15,7 +15,7 @@ use super::{
         opening_of,
     },
 };
-use crate::library::parse_obligations;
+use crate::rule::parse_obligations;
 use passerelle_model::{
     bytes::{Commitment, Digest, PublicKey},
     canonical,
