@@ -15,6 +15,7 @@ use passerelle_journal::durable_file::{write_atomically, write_new};
 use passerelle_model::{bytes::PublicKey, entry::BrokerKeys, error::ErrorCode, ids::FederationId};
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
@@ -41,6 +42,10 @@ pub struct Config {
     /// `host:port`. Nowhere unless it is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tiles: Option<String>,
+    /// The legal packs that the federation uses, by id; all of them unless it is set. The guards of
+    /// the others count too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packs: Option<BTreeSet<String>>,
     /// Limits on what one agency may send.
     #[serde(default)]
     pub limits: RateLimits,
@@ -133,6 +138,7 @@ pub fn create(dir: &Path, federation: &FederationId) -> Result<(), BrokerError> 
         federation: federation.clone(),
         hosts: default_hosts(),
         tiles: None,
+        packs: None,
         limits: RateLimits::default(),
     };
     let path = dir.join(CONFIG_FILE);
@@ -151,18 +157,23 @@ fn read(path: &Path) -> Result<Vec<u8>, BrokerError> {
     fs::read(path).map_err(BrokerError::file("read", path))
 }
 
+/// Reads `broker.toml`.
+pub(crate) fn read_config(dir: &Path) -> Result<Config, BrokerError> {
+    let path = dir.join(CONFIG_FILE);
+    if !path.exists() {
+        return Err(BrokerError::NotInitialised(dir.to_owned()));
+    }
+    let text = String::from_utf8_lossy(&read(&path)?).into_owned();
+    toml::from_str(&text).map_err(|e| BrokerError::Config {
+        path,
+        message: e.to_string(),
+    })
+}
+
 impl Home {
     /// Reads a broker's directory.
     pub fn open(dir: &Path) -> Result<Self, BrokerError> {
-        let path = dir.join(CONFIG_FILE);
-        if !path.exists() {
-            return Err(BrokerError::NotInitialised(dir.to_owned()));
-        }
-        let text = String::from_utf8_lossy(&read(&path)?).into_owned();
-        let config: Config = toml::from_str(&text).map_err(|e| BrokerError::Config {
-            path: path.clone(),
-            message: e.to_string(),
-        })?;
+        let config = read_config(dir)?;
         let signing_key = |name: &str| -> Result<SigningKey, BrokerError> {
             let pem = read(&dir.join("keys").join(name))?;
             Ok(SigningKey::from_pkcs8_pem(&String::from_utf8_lossy(&pem))?)

@@ -5,7 +5,7 @@ use crate::{
     error::BrokerError,
     home::{self, Home},
     ledger::Ledger,
-    serve::embedded_pdp,
+    serve::pdp_with,
     services::{describe, index_of, new_invitation},
 };
 use hyper_util::rt::TokioIo;
@@ -155,7 +155,7 @@ fn run_offline(dir: &Path, command: &Command) -> Result<u64, BrokerError> {
         }
         other => other,
     })?;
-    let pdp = embedded_pdp()?;
+    let pdp = pdp_with(home::read_config(dir)?.packs.as_ref())?;
     let mut batch = ledger.batch(pdp.as_ref());
     let (reply, _) = batch.run(command, clock::now(), home::random()?)?;
     let finished = batch.finish();

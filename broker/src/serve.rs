@@ -20,7 +20,7 @@ use crate::{
 };
 use passerelle_model::{decide::Command, pdp::PolicyDecisionPoint, state};
 use passerelle_proto::{FILE_DESCRIPTORS, MAX_MESSAGE_BYTES, v1};
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, UnixListener};
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -56,11 +56,24 @@ const RESERVED_FILES: usize =
 /// HTTP/2 ping interval and patience: a dead agent is noticed within half a minute.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// The policy decision point of the embedded library.
+/// The policy decision point of the embedded library, with all its legal packs.
 pub fn embedded_pdp() -> Result<Arc<dyn PolicyDecisionPoint>, BrokerError> {
-    let pdp = passerelle_policies::CedarPdp::load_embedded()
-        .map_err(|e| BrokerError::Bundle(e.to_string()))?;
-    Ok(Arc::new(pdp))
+    pdp_with(None)
+}
+
+/// The policy decision point of the embedded library, with the legal packs that the federation
+/// uses. Which they are is in the digest of the bundle, so other packs are another bundle, whose
+/// activation is an entry.
+pub(crate) fn pdp_with(
+    packs: Option<&BTreeSet<String>>,
+) -> Result<Arc<dyn PolicyDecisionPoint>, BrokerError> {
+    let pdp = match packs {
+        Some(packs) => passerelle_policies::CedarPdp::load_with_packs(packs),
+        None => passerelle_policies::CedarPdp::load_embedded(),
+    };
+    Ok(Arc::new(
+        pdp.map_err(|e| BrokerError::Bundle(e.to_string()))?,
+    ))
 }
 
 /// A broker that listens.
@@ -87,6 +100,7 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
         Some(address) => Some(listen_for_tiles(address).await?),
         None => None,
     };
+    let pdp = pdp_with(home.config.packs.as_ref())?;
     let certificate = home.server_certificate()?;
     let keys = home.public_keys()?;
     let ledger = Ledger::open(dir)?;
@@ -96,7 +110,7 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
         .into_iter()
         .filter(|a| !a.active);
     let revoked: RevokedSerials = former.map(|a| a.certificate).collect();
-    let (sequencer, running) = sequencer::start(ledger, embedded_pdp()?)?;
+    let (sequencer, running) = sequencer::start(ledger, pdp)?;
     let federation = home.config.federation.clone();
     let broker = Arc::new(Broker {
         witnesses: Witnesses::new(federation.clone(), home.checkpoint.clone(), view.clone())?,

@@ -178,4 +178,23 @@ fn the_example_in_the_documents_is_read() {
     let text = include_str!("../../docs/examples/broker.toml");
     let config: home::Config = toml::from_str(text).unwrap();
     assert_eq!(config.limits.statements_per_s, 200);
+    let packs = config.packs.unwrap();
+    assert!(passerelle_policies::CedarPdp::load_with_packs(&packs).is_ok());
+}
+
+#[tokio::test]
+async fn a_legal_pack_that_is_unknown_is_refused_before_anything_is_written() {
+    let home = founded();
+    let dir = home.path().join("b");
+    let path = dir.join("broker.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("packs = [\"ca-qc\", \"ca-qb\"]\n{text}")).unwrap();
+    let agency: AgencyId = "police-nord".parse().unwrap();
+    let invite = || passerelle_broker::invite(&dir, &agency, Sector::LawEnforcement, 0);
+    let refused = invite().await.unwrap_err().to_string();
+    assert!(refused.contains("unknown pack `ca-qb`"), "{refused}");
+    let (status, _) = passerelle_broker::status(&dir).await.unwrap();
+    assert_eq!(status.log_size, 1);
+    fs::write(&path, format!("packs = [\"ca-qc\"]\n{text}")).unwrap();
+    assert_eq!(invite().await.unwrap().index, 1);
 }

@@ -30,6 +30,7 @@ Examples:
   passerelle audit replay log.export
   passerelle audit replay log.export 42
   passerelle audit replay log.export 0..999 --json
+  passerelle audit replay log.export --packs ca-federal,ca-qc
   passerelle audit replay log.export --policy ./library
 
 The export is verified first; give `passerelle-audit verify` the keys that you know from elsewhere.
@@ -47,6 +48,14 @@ pub(super) struct ReplayArgs {
     /// Directory of rules that were in force [default: the embedded library]; may be repeated
     #[arg(long, value_name = "DIR", conflicts_with = "policy")]
     library: Vec<PathBuf>,
+    /// The legal packs that the federation used, if not all of the embedded library's
+    #[arg(
+        long,
+        value_name = "PACK,...",
+        value_delimiter = ',',
+        conflicts_with_all = ["library", "policy"]
+    )]
+    packs: Option<Vec<String>>,
     /// Directory of other rules: what would they have decided?
     #[arg(long, value_name = "DIR")]
     policy: Option<PathBuf>,
@@ -108,7 +117,11 @@ pub(super) fn run(global: Global, args: &ReplayArgs) -> Result<Exit, Failure> {
     }
     let loaded = match (&args.policy, args.library.as_slice()) {
         (Some(other), _) => vec![policy::load(Some(other))?],
-        (None, []) => vec![policy::load(None)?],
+        (None, []) => match &args.packs {
+            // It may have used all of them before.
+            Some(packs) => vec![policy::load(None)?, policy::load_with_packs(packs)?],
+            None => vec![policy::load(None)?],
+        },
         (None, all) => {
             let loaded: Result<_, _> = all.iter().map(|dir| policy::load(Some(dir))).collect();
             loaded?

@@ -167,8 +167,12 @@ impl World {
 
 /// A consent recorded by the holder, a request that it covers and one that it does not.
 fn world() -> World {
+    world_under(CedarPdp::load_embedded().unwrap())
+}
+
+fn world_under(pdp: CedarPdp) -> World {
     let mut world = World {
-        pdp: CedarPdp::load_embedded().unwrap(),
+        pdp,
         state: Memory::default(),
         records: Vec::new(),
     };
@@ -309,6 +313,21 @@ fn decisions_under_the_shipped_rules_come_out_the_same() {
     assert_eq!(exit(&path, &[]).unwrap(), Exit::Done);
     assert_eq!(exit(&path, &["7", "--json"]).unwrap(), Exit::Done);
     assert_eq!(exit(&path, &["99"]).unwrap_err().exit, Exit::Usage);
+}
+
+#[test]
+fn a_federation_that_uses_some_packs_is_replayed_by_the_same() {
+    let used: std::collections::BTreeSet<String> = ["ca-qc".to_owned()].into();
+    let log = world_under(CedarPdp::load_with_packs(&used).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let path = written(dir.path(), &export(&log.records, true));
+    assert_eq!(exit(&path, &["--packs", "ca-qc"]).unwrap(), Exit::Done);
+    assert_eq!(exit(&path, &[]).unwrap(), Exit::Refused);
+    assert_eq!(
+        exit(&path, &["--packs", "ca-qc,us"]).unwrap(),
+        Exit::Refused
+    );
+    assert!(exit(&path, &["--packs", "ca-qb"]).is_err());
 }
 
 #[test]
