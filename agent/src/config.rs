@@ -1,8 +1,8 @@
 //! The one configuration file, `agent.toml`. Unknown fields are refused: a misspelt setting must
 //! not be a silent default.
 
-use crate::suspicion::settings::{Settings, WorkerName};
 use crate::compare::http::authority;
+use crate::suspicion::settings::{Settings, WorkerName};
 use passerelle_model::vocabulary::WorkerRole;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

@@ -20,9 +20,9 @@ mod large;
 mod order;
 #[cfg(test)]
 mod replay;
-mod seals;
 #[cfg(test)]
 mod running;
+mod seals;
 #[cfg(test)]
 mod story;
 #[cfg(test)]
