@@ -20,6 +20,7 @@ pub mod note;
 pub mod replay;
 mod text;
 pub mod tiles;
+pub mod tlog_policy;
 pub mod tlog_proof;
 pub mod verify;
 pub mod witness;
