@@ -39,6 +39,7 @@ mod late;
 pub mod link;
 pub mod mirror;
 pub mod node;
+pub mod outside;
 pub mod person;
 pub mod postponed;
 pub mod render;

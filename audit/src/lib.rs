@@ -21,6 +21,7 @@ pub mod replay;
 pub mod search;
 mod text;
 pub mod tiles;
+pub mod tlog_policy;
 pub mod tlog_proof;
 pub mod verify;
 pub mod witness;

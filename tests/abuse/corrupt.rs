@@ -193,6 +193,7 @@ impl Corrupt {
             oprf: home.oprf,
             connections: Connections::new(revoked.clone()),
             sessions: Sessions::default(),
+            outside: Vec::new(),
             readers: Readers::default(),
             shutdown: Default::default(),
             sequencer,

@@ -7,27 +7,31 @@
 
 use clap::{Args, Parser, Subcommand};
 use passerelle_audit::{
-    checkpoint::Checkpoint,
-    fork::{Fork, ForkProof, MAX_FORK_PROOF_BYTES},
     note::{SignatureType, VerifierKey},
+    tlog_policy::TlogPolicy,
     verify::{Fault, FaultCode, Options, Report, verify_with_progress},
 };
 use serde_json::json;
 use std::{
     fs::File,
-    io::{self, BufReader, IsTerminal as _, Read as _, Write as _},
-    path::{Path, PathBuf},
+    io::{self, BufReader, IsTerminal as _, Write as _},
+    path::PathBuf,
     process::ExitCode,
     thread::available_parallelism,
 };
 
 #[path = "passerelle-audit/exports.rs"]
 mod exports;
+#[path = "passerelle-audit/forks.rs"]
+mod forks;
+#[path = "passerelle-audit/policies.rs"]
+mod policies;
 #[path = "passerelle-audit/search.rs"]
 mod search;
 
 const VERIFIED: u8 = 0;
 const FAULT: u8 = 1;
+const USAGE: u8 = 2;
 const UNREADABLE: u8 = 3;
 
 /// Bytes read ahead of the verification.
@@ -41,16 +45,14 @@ Examples:
       Print the keys of the log and its witnesses, to compare with the agencies by telephone.
   passerelle-audit verify export.jsonl --log-key 'KEY' --witness 'KEY' --witness 'KEY'
       Is this the log of these very keys? (As printed by `keys`, confirmed elsewhere.)
+  passerelle-audit verify export.jsonl --policy policy.txt
+      The same with a C2SP tlog-policy file, which may ask for witnesses outside the federation.
+  passerelle-audit checkpoint checkpoint.txt --policy policy.txt
+      Is this a checkpoint that the policy accepts?
   passerelle-audit fork fork.txt --log-key 'KEY'
       Did the log with this key sign two checkpoints that contradict each other?
 
 Exit codes: 0 verified, 1 a fault was found, 2 wrong usage, 3 the file can't be read.";
-
-const FORK_EXAMPLES: &str = "\
-Examples:
-  passerelle-audit fork fork.txt --log-key 'KEY'
-
-Exit codes: 0 the fork is proven, 1 it is not, 2 wrong usage, 3 the file can't be read.";
 
 /// Verify an exported log of Passerelle, offline and without trust in the broker.
 #[derive(Parser)]
@@ -70,8 +72,11 @@ enum Command {
     Keys(Arguments),
     /// Check a proof that the log forked: two checkpoints, both signed by the log, that contradict
     /// each other.
-    #[command(after_help = FORK_EXAMPLES)]
-    Fork(ForkArguments),
+    #[command(after_help = forks::EXAMPLES)]
+    Fork(forks::Arguments),
+    /// Check one checkpoint, such as a broker serves it, against a tlog-policy file.
+    #[command(after_help = policies::EXAMPLES)]
+    Checkpoint(policies::Arguments),
     /// Convert an export for other programs: FHIR, OCSF or CSV. It is verified first.
     #[command(after_help = exports::CONVERT_EXAMPLES)]
     Convert(exports::ConvertArguments),
@@ -81,18 +86,6 @@ enum Command {
     /// Search an export by period, agency, purpose, decision, rule and more. It is verified first.
     #[command(after_help = search::EXAMPLES)]
     Search(search::SearchArguments),
-}
-
-#[derive(Args)]
-struct ForkArguments {
-    /// The proof: one text file with two checkpoints.
-    file: PathBuf,
-    /// The log's key, known from elsewhere, in the form `name+id+key`. The proof names none.
-    #[arg(long, visible_alias = "key", value_name = "KEY", value_parser = log_key)]
-    log_key: VerifierKey,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Args)]
@@ -106,6 +99,9 @@ struct Arguments {
     /// cosigned, beside the quorum of those that the log enrolled.
     #[arg(long, value_name = "KEY", value_parser = witness_key)]
     witness: Vec<VerifierKey>,
+    /// A C2SP tlog-policy file that the checkpoint must meet as well.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -132,12 +128,17 @@ fn main() -> ExitCode {
     let (arguments, show): (Arguments, fn(&Report) -> String) = match Cli::parse().command {
         Command::Verify(arguments) => (arguments, verdict),
         Command::Keys(arguments) => (arguments, keys),
-        Command::Fork(arguments) => return say(fork(&arguments)),
+        Command::Fork(arguments) => return say(forks::check(&arguments)),
+        Command::Checkpoint(arguments) => return say(policies::check(&arguments)),
         Command::Convert(arguments) => return exports::convert(&arguments),
         Command::Disclosures(arguments) => return exports::disclosures(&arguments),
         Command::Search(arguments) => return search::search(&arguments),
     };
-    say(match run(&arguments) {
+    let policy = match policies::given(arguments.policy.as_deref()) {
+        Ok(policy) => policy,
+        Err((message, code)) => return not_started(&message, code),
+    };
+    say(match run(&arguments, policy) {
         Ok(report) if arguments.json => {
             let (verified, complete) = (true, report.is_complete());
             let value = json!({"verified": verified, "complete": complete, "report": report});
@@ -164,7 +165,14 @@ fn say((text, code): (String, u8)) -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<Report, Fault> {
+/// Nothing was verified, for this reason.
+fn not_started(message: &str, code: u8) -> ExitCode {
+    // A message that can't be shown leaves the exit code.
+    let _ = writeln!(io::stderr(), "{message}");
+    ExitCode::from(code)
+}
+
+fn run(arguments: &Arguments, policy: Option<TlogPolicy>) -> Result<Report, Fault> {
     let path = arguments.file.display();
     let file = File::open(&arguments.file).map_err(|error| {
         Fault::whole(FaultCode::Io, format!("`{path}` can't be opened: {error}"))
@@ -172,6 +180,7 @@ fn run(arguments: &Arguments) -> Result<Report, Fault> {
     let options = Options {
         log_key: arguments.log_key.clone(),
         witnesses: arguments.witness.clone(),
+        policy,
         threads: available_parallelism().map_or(1, usize::from),
         ..Options::default()
     };
@@ -199,73 +208,6 @@ fn progress_bar(done: u64, size: u64) -> String {
     let filled = usize::try_from(part(WIDTH)).unwrap_or_default();
     let (bar, percent) = ("#".repeat(filled), part(100));
     format!("[{bar:<40}] {percent:>3} %")
-}
-
-/// What the proof shows, and the exit code.
-fn fork(arguments: &ForkArguments) -> (String, u8) {
-    let path = arguments.file.display();
-    let text = match read_proof(&arguments.file) {
-        Ok(bytes) => String::from_utf8(bytes).unwrap_or_default(),
-        Err(error) => {
-            let message = format!("`{path}` can't be read: {error}");
-            return (not_proven(&message, arguments.json), UNREADABLE);
-        }
-    };
-    let outcome = ForkProof::parse(&text).and_then(|proof| proof.check(&arguments.log_key));
-    match outcome {
-        Ok(fork) if arguments.json => (format!("{}\n", fork_json(&fork)), VERIFIED),
-        Ok(fork) => (fork_text(&fork), VERIFIED),
-        Err(error) => (not_proven(&error.to_string(), arguments.json), FAULT),
-    }
-}
-
-/// At most a byte more than any proof has.
-fn read_proof(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let most = MAX_FORK_PROOF_BYTES as u64 + 1;
-    File::open(path)?.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn fork_json(fork: &Fork) -> serde_json::Value {
-    let line = |c: &Checkpoint| json!({"size": c.size(), "root": c.root()});
-    json!({
-        "forked": true,
-        "log": fork.smaller().origin(),
-        "smaller": line(fork.smaller()),
-        "larger": line(fork.larger()),
-        "root_of_the_larger_at_the_smaller_size": fork.implied_root(),
-    })
-}
-
-fn fork_text(fork: &Fork) -> String {
-    let (smaller, larger) = (fork.smaller(), fork.larger());
-    let mut text = format!("log `{}` signed both:\n", smaller.origin());
-    for checkpoint in [smaller, larger] {
-        let (size, root) = (checkpoint.size(), checkpoint.root());
-        text.push_str(&format!("  {size:>12} entries, root {root}\n"));
-    }
-    if smaller.size() < larger.size() {
-        text.push_str(&format!(
-            "but under the second, the first {} entries have the root\n  {:>21} {}\n",
-            smaller.size(),
-            "",
-            fork.implied_root()
-        ));
-    }
-    text.push_str(
-        "proven: the log forked. It showed somebody other entries than somebody else, or rewrote \
-         what it had signed.\n",
-    );
-    text
-}
-
-fn not_proven(why: &str, as_json: bool) -> String {
-    if as_json {
-        format!("{}\n", json!({"forked": false, "reason": why}))
-    } else {
-        format!("not proven: {why}\n")
-    }
 }
 
 fn verdict(report: &Report) -> String {

@@ -42,6 +42,8 @@ fault_codes! {
     Cosignature = "cosignature", "somebody forged or damaged a witness's cosignature";
     /// Too few witnesses.
     Quorum = "quorum", "too few witnesses vouch that everybody sees this same log";
+    /// A policy of the reader's own.
+    Policy = "policy", "the checkpoint does not carry the cosignatures that your policy asks for";
     /// The root over the rows is not that of the checkpoint.
     Root = "root", "an entry was changed, or these are not the entries that the log signed; \
         every entry is well formed, so which one it is can't be said";

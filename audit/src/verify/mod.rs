@@ -24,13 +24,15 @@ mod said;
 mod seals;
 
 pub use fault::{Fault, FaultCode};
-pub use report::{Cosignatures, MAX_WARNINGS, Report, Trust, Warning, WitnessLine};
+pub use report::{Cosignatures, MAX_WARNINGS, PolicyMet, Report, Trust, Warning, WitnessLine};
 pub use running::Running;
 
 use crate::{
     checkpoint::{self, SignedCheckpoint},
+    cosignature::Cosigned,
     export::{ExportError, ExportHeader, ExportReader},
     note::{SignatureType, VerifierKey},
+    tlog_policy::{Party, TlogPolicy},
 };
 use ledger::Ledger;
 use pipeline::Pipeline;
@@ -45,6 +47,9 @@ pub struct Options {
     /// Witnesses known from outside, of type 04. A quorum of these must have cosigned, beside the
     /// quorum of those that the log enrolled.
     pub witnesses: Vec<VerifierKey>,
+    /// A policy known from outside that the checkpoint must meet, beside all else. If it names
+    /// logs, the log must be one of them.
+    pub policy: Option<TlogPolicy>,
     /// How many threads parse and check signatures; 0 counts as 1.
     pub threads: usize,
     /// Most rows that are read in one go; 0 counts as 4096. Up to four times as many are in memory.
@@ -73,6 +78,8 @@ pub fn verify_with_progress(
     let header = reader.header().clone();
     let (signed, log_key) = open_checkpoint(&header, options)?;
     let given = given_quorum(&signed, options)?;
+    let policy = options.policy.as_ref();
+    let policy = policy.map(|p| policy_met(&signed, p)).transpose()?;
     let size = signed.checkpoint().size();
     let mut ledger = Ledger::new(header.federation.clone(), log_key.to_string());
     progress(0, size);
@@ -95,12 +102,14 @@ pub fn verify_with_progress(
         return Err(Fault::whole(FaultCode::Root, message));
     }
     let own = ledger.own_quorum(&signed)?;
-    let trust = options
-        .log_key
-        .as_ref()
-        .map_or(Trust::FromExport, |_| Trust::Given);
+    let names_logs = |policy: &TlogPolicy| !policy.logs().is_empty();
+    let is_given = options.log_key.is_some() || options.policy.as_ref().is_some_and(names_logs);
+    let trust = match is_given {
+        true => Trust::Given,
+        false => Trust::FromExport,
+    };
     let cosignatures = std::iter::once(own).chain(given).collect();
-    Ok(report(ledger, &signed, trust, cosignatures))
+    Ok(report(ledger, &signed, trust, cosignatures, policy))
 }
 
 fn report(
@@ -108,6 +117,7 @@ fn report(
     signed: &SignedCheckpoint,
     log_key_trust: Trust,
     cosignatures: Vec<Cosignatures>,
+    policy: Option<PolicyMet>,
 ) -> Report {
     let tally = ledger.tally;
     Report {
@@ -118,6 +128,7 @@ fn report(
         log_key: ledger.log_key,
         log_key_trust,
         cosignatures,
+        policy,
         first_at: ledger.first_at,
         last_at: ledger.last_at,
         entries: tally.entries,
@@ -159,6 +170,11 @@ fn open_checkpoint(
         let message = format!("the export is of the log `{named}`, not of `{trusted}`");
         return Err(Fault::whole(FaultCode::OtherLogKey, message));
     }
+    let logs = options.policy.as_ref().map_or(&[][..], TlogPolicy::logs);
+    if !logs.is_empty() && logs.iter().all(|log| *log.key() != named) {
+        let message = format!("the export is of the log `{named}`, which the policy does not name");
+        return Err(Fault::whole(FaultCode::OtherLogKey, message));
+    }
     let signed = checkpoint::open(&header.checkpoint, &named)
         .map_err(|error| Fault::whole(FaultCode::Checkpoint, error.to_string()))?;
     Ok((signed, named))
@@ -180,4 +196,36 @@ fn given_quorum(
     let (outcome, missing) =
         members::cosignatures(signed, witnesses, witnesses.len(), Trust::Given)?;
     missing.map_or(Ok(Some(outcome)), Err)
+}
+
+fn policy_met(signed: &SignedCheckpoint, policy: &TlogPolicy) -> Result<PolicyMet, Fault> {
+    let judged = policy
+        .judge(signed)
+        .map_err(|error| Fault::whole(FaultCode::Cosignature, error.to_string()))?;
+    let mut witnesses = Vec::new();
+    for witness in policy.witnesses() {
+        let mut found = judged.cosigned.iter();
+        let found = found.find(|cosigned| cosigned.witness() == witness.key());
+        witnesses.push(WitnessLine {
+            key: witness.key().to_string(),
+            cosigned_at_s: found.map(Cosigned::time_s),
+        });
+    }
+    if judged.met {
+        return Ok(PolicyMet {
+            quorum: policy.quorum(),
+            witnesses,
+        });
+    }
+    let has_not = |w: &&Party| judged.cosigned.iter().all(|c| c.witness() != w.key());
+    let missing = policy.witnesses().iter().filter(has_not);
+    let missing: Vec<_> = missing.map(|w| format!("`{}`", w.name())).collect();
+    let message = format!(
+        "the quorum `{}` of the policy is not met: {} of its {} witnesses have cosigned, not {}",
+        policy.quorum(),
+        judged.cosigned.len(),
+        witnesses.len(),
+        missing.join(", ")
+    );
+    Err(Fault::whole(FaultCode::Policy, message))
 }

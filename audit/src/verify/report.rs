@@ -54,6 +54,15 @@ pub struct Cosignatures {
     pub keys: Vec<WitnessLine>,
 }
 
+/// The policy that the caller gave, which the checkpoint meets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PolicyMet {
+    /// The name of its quorum.
+    pub quorum: String,
+    /// Its witnesses.
+    pub witnesses: Vec<WitnessLine>,
+}
+
 /// Something that an auditor should look at and that proves no wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Warning {
@@ -80,6 +89,9 @@ pub struct Report {
     pub log_key_trust: Trust,
     /// The quorum of the witnesses that the log itself enrolled, then that of those given.
     pub cosignatures: Vec<Cosignatures>,
+    /// The policy that was given, if one was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyMet>,
     /// The time of the first readable entry.
     pub first_at: Option<Timestamp>,
     /// The latest time of a readable entry.
@@ -210,6 +222,16 @@ impl fmt::Display for Report {
                     "  NOT ENOUGH as far as can be read: others may be shown another log"
                 )?;
             }
+        }
+        if let Some(policy) = &self.policy {
+            let (witnesses, quorum) = (&policy.witnesses, &policy.quorum);
+            let found = witnesses.iter().filter(|w| w.cosigned_at_s.is_some());
+            writeln!(
+                f,
+                "meets the policy that you gave: yes (quorum `{quorum}`; {} of its {} witnesses)",
+                found.count(),
+                witnesses.len()
+            )?;
         }
         writeln!(f, "root over all rows equals the checkpoint's: yes")?;
         writeln!(f, "checked:")?;

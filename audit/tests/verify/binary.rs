@@ -10,18 +10,18 @@ use std::{
     process::{Command, Output},
 };
 
-fn run(arguments: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str]) -> Output {
     let program = env!("CARGO_BIN_EXE_passerelle-audit");
     Command::new(program).args(arguments).output().unwrap()
 }
 
-fn written(dir: &Path, bytes: &[u8]) -> String {
+pub(crate) fn written(dir: &Path, bytes: &[u8]) -> String {
     let path = dir.join("export.jsonl");
     std::fs::write(&path, bytes).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
-fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 

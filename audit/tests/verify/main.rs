@@ -19,6 +19,8 @@ mod large;
 #[cfg(test)]
 mod order;
 #[cfg(test)]
+mod policies;
+#[cfg(test)]
 mod replay;
 #[cfg(test)]
 mod running;

@@ -3,7 +3,9 @@
 //! In scope: arguments, files, exit codes. Out of scope: what stands in the output, which is the
 //! library's `disclosure`.
 
-use crate::{FAULT, READ_AHEAD_BYTES, UNREADABLE, VERIFIED, failure, log_key, witness_key};
+use crate::{
+    FAULT, READ_AHEAD_BYTES, UNREADABLE, VERIFIED, failure, log_key, policies::given, witness_key,
+};
 use clap::{Args, ValueEnum};
 use passerelle_audit::{
     disclosure::{self, Date, DisclosureError, Format, Lang, Query, Suspension, Walked},
@@ -61,6 +63,9 @@ pub(crate) struct Source {
     /// A witness's key, known from elsewhere; may be repeated.
     #[arg(long, value_name = "KEY", value_parser = witness_key)]
     witness: Vec<VerifierKey>,
+    /// A C2SP tlog-policy file that the checkpoint must meet as well.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// The file to write; without, the standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -275,9 +280,12 @@ impl Source {
     }
 
     pub(crate) fn verified(&self) -> Result<Report, Failed> {
+        let policy = given(self.policy.as_deref())
+            .map_err(|(message, code)| Failed(format!("{message}\n"), code))?;
         let options = Options {
             log_key: self.log_key.clone(),
             witnesses: self.witness.clone(),
+            policy,
             threads: available_parallelism().map_or(1, usize::from),
             ..Options::default()
         };

@@ -66,6 +66,7 @@ fn read(bytes: &[u8]) {
         witnesses: world::witnesses(),
         threads: 1,
         chunk_rows: 0,
+        policy: None,
     };
     if let Ok(report) = verify(bytes, &options) {
         assert_eq!(report.root, GOOD.1, "another log is accepted");
@@ -98,6 +99,7 @@ fn change(mut input: Input<'_>) {
         witnesses: world::witnesses(),
         threads: 2,
         chunk_rows: 3,
+        policy: None,
     };
     if let Ok(report) = verify(bytes.as_slice(), &options) {
         assert_eq!(report.root, *root);
