@@ -47,7 +47,7 @@ longest() {
     case $1 in
         text|keys|tiles|oprf) echo 1024 ;;
         journal|sealed) echo 2048 ;;
-        canonical|config|csv|mapping|note|checkpoint|certificate|proof) echo 4096 ;;
+        canonical|config|csv|mapping|note|checkpoint|certificate|proof|tlog_policy) echo 4096 ;;
         *) echo 16384 ;;
     esac
 }

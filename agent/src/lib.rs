@@ -36,6 +36,7 @@ pub mod interest;
 mod late;
 pub mod link;
 pub mod node;
+pub mod outside;
 pub mod person;
 pub mod postponed;
 pub mod render;

@@ -2,14 +2,20 @@
 //! read by [`Home::open`].
 //!
 //! ```text
-//! broker.toml          federation, limits
+//! broker.toml          federation, limits, outside witnesses
 //! keys/                checkpoint.pem, permit.pem (Ed25519), oprf.key (32 bytes)   mode 0600
 //! tls/                 ca.pem (root with key), server.pem (chain), server.key      mode 0600
 //! journal/  projection/
 //! admin.sock           while it runs
 //! ```
 
-use crate::{ca::CertificateAuthority, clock, error::BrokerError, oprf::OprfServer};
+use crate::{
+    ca::CertificateAuthority,
+    clock,
+    error::BrokerError,
+    oprf::OprfServer,
+    outside::{Outside, OutsideConfig},
+};
 use passerelle_audit::{keys::SigningKey, note::Signer};
 use passerelle_journal::durable_file::{write_atomically, write_new};
 use passerelle_model::{bytes::PublicKey, entry::BrokerKeys, error::ErrorCode, ids::FederationId};
@@ -18,6 +24,7 @@ use std::{
     fs,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 const CONFIG_FILE: &str = "broker.toml";
@@ -44,6 +51,9 @@ pub struct Config {
     /// Limits on what one agency may send.
     #[serde(default)]
     pub limits: RateLimits,
+    /// Witnesses that are no members, asked once a quorum of the members has cosigned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside_witnesses: Vec<OutsideConfig>,
 }
 
 fn default_hosts() -> Vec<String> {
@@ -134,6 +144,7 @@ pub fn create(dir: &Path, federation: &FederationId) -> Result<(), BrokerError> 
         hosts: default_hosts(),
         tiles: None,
         limits: RateLimits::default(),
+        outside_witnesses: Vec::new(),
     };
     let path = dir.join(CONFIG_FILE);
     let text = toml::to_string_pretty(&config).map_err(|e| BrokerError::Config {
@@ -199,6 +210,17 @@ impl Home {
         Ok(self
             .ca
             .issue_server(&hosts, clock::now(), SERVER_LIFETIME_S)?)
+    }
+
+    /// The outside witnesses in the configuration.
+    ///
+    /// # Errors
+    /// [`BrokerError::Config`].
+    pub fn outside(&self) -> Result<Vec<Arc<Outside>>, BrokerError> {
+        Outside::parse(&self.config.outside_witnesses).map_err(|message| BrokerError::Config {
+            path: self.dir.join(CONFIG_FILE),
+            message,
+        })
     }
 
     /// The socket of the administration.

@@ -15,6 +15,7 @@ pub mod notices;
 pub mod operator;
 pub mod oprf;
 pub mod order;
+pub mod outside;
 pub mod rate;
 pub mod recent;
 pub mod seat;

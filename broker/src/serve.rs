@@ -8,6 +8,7 @@ use crate::{
     home::Home,
     ledger::Ledger,
     notices::Notices,
+    outside,
     rate::Allowances,
     sequencer::{self, Running},
     services::{
@@ -87,6 +88,7 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
         Some(address) => Some(listen_for_tiles(address).await?),
         None => None,
     };
+    let outside_witnesses = home.outside()?;
     let certificate = home.server_certificate()?;
     let keys = home.public_keys()?;
     let ledger = Ledger::open(dir)?;
@@ -100,6 +102,7 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
     let federation = home.config.federation.clone();
     let broker = Arc::new(Broker {
         witnesses: Witnesses::new(federation.clone(), home.checkpoint.clone(), view.clone())?,
+        outside: outside_witnesses,
         notices: Notices::new(view, home.permit.clone()),
         keys,
         allowances: Allowances::new(home.config.limits),
@@ -135,8 +138,7 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
     if let Some(listener) = public {
         servers.spawn(tiles::serve_public(broker.clone(), listener));
     }
-    servers.spawn(run_rounds(broker.clone()));
-    servers.spawn(run_timer(broker.clone()));
+    spawn_tasks(&broker, &mut servers);
     tracing::info!(%address, federation = %broker.federation, "broker listens");
     Ok(Serving {
         address,
@@ -144,6 +146,15 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
         sequencer: running,
         servers,
     })
+}
+
+/// What goes on without anybody asking.
+fn spawn_tasks(broker: &Shared, servers: &mut tokio::task::JoinSet<Result<(), BrokerError>>) {
+    servers.spawn(run_rounds(broker.clone()));
+    for witness in &broker.outside {
+        servers.spawn(outside::run(broker.clone(), witness.clone()));
+    }
+    servers.spawn(run_timer(broker.clone()));
 }
 
 async fn listen_for_tiles(address: &str) -> Result<TcpListener, BrokerError> {

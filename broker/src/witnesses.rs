@@ -26,6 +26,8 @@ use std::{
 };
 use tokio::sync::watch;
 
+mod outside;
+
 /// Rounds whose late cosignatures still count.
 const REMEMBERED_ROUNDS: usize = 64;
 

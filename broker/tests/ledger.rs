@@ -178,4 +178,6 @@ fn the_example_in_the_documents_is_read() {
     let text = include_str!("../../docs/examples/broker.toml");
     let config: home::Config = toml::from_str(text).unwrap();
     assert_eq!(config.limits.statements_per_s, 200);
+    let outside = passerelle_broker::outside::Outside::parse(&config.outside_witnesses).unwrap();
+    assert_eq!(outside[0].view().name, "witness.example/w1");
 }

@@ -30,6 +30,26 @@ pub struct BrokerStatus {
     /// Set while nothing is signed because witnesses have cosigned a longer log than this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_copy: Option<SeenMore>,
+    /// Witnesses that are no members, in the order of the configuration; none while it is down.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside_witnesses: Vec<OutsideWitness>,
+}
+
+/// A witness that is no member, as the broker sees it since its start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutsideWitness {
+    /// The name of its key.
+    pub name: String,
+    /// Where it is asked.
+    pub url: String,
+    /// Entries in the newest checkpoint that it cosigned; 0 if none.
+    pub size: u64,
+    /// When it did, in milliseconds since 1970 by the broker's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cosigned_at_ms: Option<u64>,
+    /// Why it does not cosign now, if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// A witness that has cosigned more than the broker's log holds.

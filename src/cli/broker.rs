@@ -12,7 +12,7 @@ use passerelle_model::{
     time::Timestamp,
     vocabulary::Sector,
 };
-use passerelle_proto::views::BrokerStatus;
+use passerelle_proto::views::{BrokerStatus, OutsideWitness};
 use std::{net::SocketAddr, path::PathBuf};
 
 #[derive(Debug, Args)]
@@ -219,5 +219,25 @@ fn status_text(status: &BrokerStatus, running: bool) -> String {
         &rows,
         "no members yet: passerelle broker invite --dir D AGENCY --sector S",
     );
-    format!("{head}\n{members}")
+    format!("{head}\n{members}{}", outside_text(status))
+}
+
+/// Nothing if there are none.
+fn outside_text(status: &BrokerStatus) -> String {
+    let row = |w: &OutsideWitness| {
+        let at = w.cosigned_at_ms.map(|at| Timestamp(at).to_rfc3339());
+        let error = w.error.clone();
+        [
+            w.name.clone(),
+            w.size.to_string(),
+            at.unwrap_or_else(|| "never since the start".to_owned()),
+            error.unwrap_or_else(|| "none".to_owned()),
+        ]
+    };
+    let rows: Vec<_> = status.outside_witnesses.iter().map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head = ["outside witness", "cosigned", "when", "trouble"];
+    format!("\n{}", table(head, &rows, ""))
 }

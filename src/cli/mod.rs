@@ -17,6 +17,7 @@ pub(crate) mod policy;
 mod render;
 #[cfg(test)]
 mod tests;
+pub(crate) mod witness;
 
 pub(crate) use render::{decided_item as render_item, plain as plain_value, status_words};
 
@@ -119,6 +120,8 @@ enum Role {
     Agent(agent::AgentArgs),
     /// Read the signed log through an agent
     Audit(audit::AuditArgs),
+    /// Run a witness outside the federation, for one log or several
+    Witness(witness::WitnessArgs),
     /// Check, test and explain the embedded rules
     Policy(policy::PolicyArgs),
     /// See it work: five processes, synthetic people, a story in steps
@@ -130,6 +133,7 @@ impl Role {
         match self {
             Self::Broker(args) => args.is_service(),
             Self::Agent(args) => args.is_service(),
+            Self::Witness(args) => args.is_service(),
             Self::Audit(_) | Self::Policy(_) | Self::Demo(_) => false,
         }
     }
@@ -192,6 +196,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     match role {
         Role::Broker(args) => broker::run(global, args).await,
         Role::Agent(args) => agent::run(global, args).await,
+        Role::Witness(args) => witness::run(global, args).await,
         Role::Audit(args) => audit::run(global, args).await,
         Role::Policy(args) => policy::run(global, args),
         Role::Demo(args) => crate::demo::run(global, args).await,

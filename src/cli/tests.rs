@@ -2,6 +2,10 @@
 
 use super::{Cli, Global, Lang};
 use clap::{CommandFactory as _, Parser as _};
+use passerelle_audit::{
+    keys::SigningKey,
+    note::{SignatureType, VerifierKey},
+};
 
 #[test]
 fn the_definition_of_the_command_line_is_sound() {
@@ -58,7 +62,11 @@ fn every_command_has_examples_and_every_example_parses() {
     let mut found = Vec::new();
     examples_of(&Cli::command(), "passerelle", &mut found);
     assert!(found.len() > 40, "{}", found.len());
+    let key = SigningKey::from_seed(&[1; 32]).public_key();
+    let key = VerifierKey::new("example.org/log", SignatureType::Ed25519, key).unwrap();
     for (path, line) in found {
+        // Where the example says KEY, the key of a log is to be put.
+        let line = line.replace("'KEY'", &key.to_string());
         if let Err(error) = Cli::try_parse_from(words(&line)) {
             panic!("example of `{path}`: `{line}`: {error}");
         }

@@ -17,6 +17,7 @@ mod clocks;
 mod frozen;
 mod full_disk;
 mod kills;
+mod outside;
 mod partitions;
 mod power;
 mod restored;

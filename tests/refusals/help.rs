@@ -66,6 +66,7 @@ fn place() -> Result<tempfile::TempDir> {
         ("police.toml", ""),
         ("police.csv", ""),
         ("token.txt", "TOKEN"),
+        ("policy.txt", "quorum none\n"),
     ] {
         std::fs::write(dir.path().join(name), text)?;
     }

@@ -38,9 +38,14 @@ impl Federation {
 
     /// Runs `passerelle-audit verify` on a file.
     pub async fn audit_verify(&self, exe: &str, file: &str) -> anyhow::Result<Output> {
+        self.audit(exe, &["verify", file]).await
+    }
+
+    /// Runs `passerelle-audit` with these arguments.
+    pub async fn audit(&self, exe: &str, args: &[&str]) -> anyhow::Result<Output> {
         let verifier = verifier(exe).await?;
         let mut command = tokio::process::Command::new(verifier);
-        Ok(command.args(["verify", file]).output().await?)
+        Ok(command.args(args).output().await?)
     }
 }
 

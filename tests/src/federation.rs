@@ -96,6 +96,11 @@ impl Federation {
         &self.name
     }
 
+    /// The program under test.
+    pub fn exe(&self) -> &Path {
+        &self.exe
+    }
+
     /// The directory of everything.
     pub fn dir(&self) -> &Path {
         self.dir.path()
@@ -273,7 +278,7 @@ fn text(path: &Path) -> anyhow::Result<&str> {
 }
 
 /// The address on `host` in the line that says that a broker listens.
-fn listening(host: IpAddr, output: &str) -> Option<SocketAddr> {
+pub(crate) fn listening(host: IpAddr, output: &str) -> Option<SocketAddr> {
     let line = output
         .split_inclusive('\n')
         .find(|l| l.contains("listen"))?;

@@ -4,8 +4,8 @@
 //! [`process`]), running its command line ([`cli`]), waiting with deadlines ([`wait`]), and a
 //! client of the published protocol that may be as dishonest as a test needs ([`raw_agency`],
 //! [`raw_session`], [`statements`]).
-//! Beside them, what an office does ([`office`]), what an auditor reads ([`export`]), and a
-//! search for what must be nowhere ([`search`]).
+//! Beside them, what an office does ([`office`]), witnesses outside ([`outside`]), what an auditor
+//! reads ([`export`]), and a search for what must be nowhere ([`search`]).
 //! Where the nodes run can be made hostile ([`surroundings`]): clocks that jump ([`false_clock`]),
 //! hosts that part ([`hosts`]), small disks ([`file_system`]), disks that record what was written
 //! ([`recorded_disk`]).
@@ -21,6 +21,7 @@ mod fuse;
 pub mod hosts;
 pub mod machine;
 pub mod office;
+pub mod outside;
 pub mod process;
 pub mod raw_agency;
 pub mod raw_session;

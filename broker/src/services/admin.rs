@@ -163,6 +163,7 @@ impl v1::admin_server::Admin for AdminService {
         let mut view = describe(broker.sequencer.view()).map_err(|e| status(&e))?;
         view.published_size = broker.witnesses.published().map_or(0, |p| p.size);
         view.witnesses = witnesses as u64;
+        view.outside_witnesses = broker.outside.iter().map(|w| w.view()).collect();
         view.quorum = quorum as u64;
         let seen_more = broker.witnesses.rolled_back();
         view.old_copy = seen_more.map(|(agency, size)| views::SeenMore {
@@ -206,5 +207,6 @@ pub(crate) fn describe(view: &View) -> Result<views::BrokerStatus, BrokerError> 
         members,
         bundle: federation.bundle.to_hex(),
         old_copy: None,
+        outside_witnesses: Vec::new(),
     })
 }

@@ -19,6 +19,7 @@ use crate::{
     error::BrokerError,
     notices::Notices,
     oprf::OprfServer,
+    outside::Outside,
     rate::Allowances,
     sequencer::Sequencer,
     witnesses::Witnesses,
@@ -51,6 +52,8 @@ pub struct Broker {
     pub sequencer: Sequencer,
     /// The rounds.
     pub witnesses: Witnesses,
+    /// Those who are no members.
+    pub outside: Vec<Arc<Outside>>,
     /// What agencies get.
     pub notices: Notices,
     /// The oblivious function.

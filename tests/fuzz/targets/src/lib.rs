@@ -33,6 +33,7 @@ pub mod seeds;
 mod statement;
 mod text;
 mod tiles;
+mod tlog_policy;
 pub mod world;
 
 pub use canonical::canonical;
@@ -56,6 +57,7 @@ pub use sealed::sealed;
 pub use statement::statement;
 pub use text::text;
 pub use tiles::tiles;
+pub use tlog_policy::tlog_policy;
 
 /// A fuzz target.
 pub type Target = fn(&[u8]);
@@ -83,4 +85,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("statement", statement),
     ("text", text),
     ("tiles", tiles),
+    ("tlog_policy", tlog_policy),
 ];

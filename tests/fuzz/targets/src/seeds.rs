@@ -54,6 +54,7 @@ pub fn all() -> Vec<Seed> {
     add("statement", log::statements());
     add("text", texts());
     add("tiles", tiles());
+    add("tlog_policy", tlog_policies());
     seeds
 }
 
@@ -233,6 +234,33 @@ fn notes() -> Vec<Vec<u8>> {
         of(3, [&[0, 0, 9, 1][..], b"a text\nto sign\n"].concat()),
         of(3, [&[5, 0, 20, 99][..], "an é\n\n\n".as_bytes()].concat()),
     ]
+}
+
+fn tlog_policies() -> Vec<Vec<u8>> {
+    let log = world::signer().verifier_key().to_string();
+    let keys = world::witnesses();
+    let [one, two, three] = [0, 1, 2].map(|n| keys[n].to_string());
+    // The second has the shape of the example of tlog-policy: two levels of groups.
+    let head = format!("log {log}\nwitness a {one}\nwitness b {two} http://192.0.2.7:8080\n");
+    [
+        (0, "quorum none\n".to_owned()),
+        (
+            3,
+            format!(
+                "# people\n{head}group x 2 a b\n\twitness c\t{three}\ngroup y any c\n\n\
+                 group z all x y\nquorum z\n"
+            ),
+        ),
+        (1, format!("{head}quorum b\n")),
+        (
+            2,
+            format!("witness \u{e9} {one}\ngroup \u{212a} 1 \u{e9}\nquorum \u{212a}\n"),
+        ),
+        (7, format!("{head}group x any a x\nquorum x\n")),
+        (7, format!("{head}group x 3 a b\nquorum x\n")),
+    ]
+    .map(|(cosigners, text)| of(cosigners, text))
+    .into()
 }
 
 fn oprfs() -> Vec<Vec<u8>> {

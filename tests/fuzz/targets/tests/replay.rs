@@ -99,5 +99,5 @@ macro_rules! replayed {
 
 replayed! {
     canonical certificate checkpoint config csv decide entry export frames journal keys mapping
-    note notice oprf policy proof sealed statement text tiles
+    note notice oprf policy proof sealed statement text tiles tlog_policy
 }
