@@ -10,6 +10,7 @@ pub(crate) mod backend;
 pub(crate) mod broker;
 pub(crate) mod clock;
 pub(crate) mod codes;
+pub(crate) mod exercise;
 pub(crate) mod failure;
 mod logging;
 pub(crate) mod output;
@@ -110,6 +111,14 @@ impl Lang {
             Self::En
         }
     }
+
+    /// As the texts of the rules take it.
+    pub(crate) const fn language(self) -> passerelle_model::vocabulary::Language {
+        match self {
+            Self::En => passerelle_model::vocabulary::Language::English,
+            Self::Fr => passerelle_model::vocabulary::Language::French,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -124,6 +133,8 @@ enum Role {
     Witness(witness::WitnessArgs),
     /// Check, test and explain the embedded rules
     Policy(policy::PolicyArgs),
+    /// Play tabletop exercises on invented people against the rules
+    Exercise(exercise::ExerciseArgs),
     /// See it work: five processes, synthetic people, a story in steps
     Demo(crate::demo::DemoArgs),
 }
@@ -134,7 +145,7 @@ impl Role {
             Self::Broker(args) => args.is_service(),
             Self::Agent(args) => args.is_service(),
             Self::Witness(args) => args.is_service(),
-            Self::Audit(_) | Self::Policy(_) | Self::Demo(_) => false,
+            Self::Audit(_) | Self::Policy(_) | Self::Exercise(_) | Self::Demo(_) => false,
         }
     }
 }
@@ -199,6 +210,7 @@ async fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Role::Witness(args) => witness::run(global, args).await,
         Role::Audit(args) => audit::run(global, args).await,
         Role::Policy(args) => policy::run(global, args),
+        Role::Exercise(args) => exercise::run(global, &args),
         Role::Demo(args) => crate::demo::run(global, args).await,
     }
 }

@@ -2,16 +2,17 @@
 //! it would decide.
 
 mod packs;
+mod preview;
 mod prove;
 mod what_if;
 
 use super::{
-    Global, Lang,
+    Global,
     failure::{Exit, Failure},
     output::{self, fields},
 };
 use clap::{Args, Subcommand};
-use passerelle_model::{pdp::PolicyDecisionPoint as _, vocabulary::Language};
+use passerelle_model::pdp::PolicyDecisionPoint as _;
 use passerelle_policies::{
     CedarPdp, LoadError, Problem, SELECTION, cases, embedded_files, selection,
 };
@@ -30,7 +31,8 @@ Examples:
   passerelle policy diff ./library ./library-draft
   passerelle policy packs
   passerelle policy explain --requester police --holder health --item diagnosis:coded \\
-    --purpose plan --basis GDPR-6")]
+    --purpose plan --basis GDPR-6
+  passerelle policy preview --requester police --holder health --purpose plan --basis GDPR-6")]
 pub(crate) struct PolicyArgs {
     #[command(subcommand)]
     verb: Verb,
@@ -81,6 +83,14 @@ Examples:
     /// Prove that a library permits no more than another, or show what it does
     #[command(after_help = prove::DIFF_EXAMPLES)]
     Diff(prove::DiffArgs),
+    /// Show what one could get, what a person would look at, what is denied, and what is missing
+    #[command(after_help = preview::EXAMPLES)]
+    Preview {
+        #[command(flatten)]
+        source: Source,
+        #[command(flatten)]
+        preview: Box<preview::Preview>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -180,6 +190,10 @@ pub(super) fn run(global: Global, args: PolicyArgs) -> Result<Exit, Failure> {
         }
         Verb::Prove(args) => prove::prove(global, &args),
         Verb::Diff(args) => prove::diff(global, &args),
+        Verb::Preview { source, preview } => {
+            let pdp = CedarPdp::load_dir(&source.files()?).map_err(load_failure)?;
+            preview::run(global, &pdp, &preview)
+        }
     }
 }
 
@@ -305,10 +319,7 @@ fn test(global: Global, source: &Source) -> Result<Exit, Failure> {
 fn explain(global: Global, pdp: &CedarPdp, what_if: &what_if::WhatIf) -> Result<Exit, Failure> {
     let matter = what_if.matter()?;
     let ruling = pdp.rule(&matter);
-    let language = match global.lang() {
-        Lang::En => Language::English,
-        Lang::Fr => Language::French,
-    };
+    let language = global.lang().language();
     let words = pdp.library().explain(&ruling, language);
     let done = serde_json::json!({
         "category": matter.item.category,

@@ -5,8 +5,9 @@
 
 use super::{
     Account, Disclosure, Lang, Outcome,
-    words::{Word, category, emergency, level, outcome, purpose},
+    words::{Word, outcome},
 };
+use passerelle_model::vocabulary::labels::{category, emergency, level, purpose};
 use std::fmt::Write as _;
 
 const STYLE: &str = "\
@@ -129,7 +130,7 @@ fn line(out: &mut String, row: &Disclosure, lang: Lang) {
         agency(row.recipient.as_ref()),
         agency(row.source.as_ref()),
         what(row, lang),
-        row.purpose.map_or(unknown, |p| purpose(p, lang)),
+        row.purpose.map_or(unknown, |p| purpose(p, lang.language())),
         ground(row, lang),
         came(row, lang)
     );
@@ -151,7 +152,10 @@ fn what(row: &Disclosure, lang: Lang) -> String {
         } else {
             String::new()
         };
-        let (what, far) = (category(item.category, lang), level(item.level, lang));
+        let (what, far) = (
+            category(item.category, lang.language()),
+            level(item.level, lang.language()),
+        );
         let _ = write!(out, "<li>{what} ({far}){not}</li>");
     }
     out.push_str("</ul>");
@@ -172,7 +176,7 @@ fn ground(row: &Disclosure, lang: Lang) -> String {
     }
     if let Some(kind) = row.emergency {
         let word = Word::Emergency.say(lang);
-        parts.push(format!("{word}: {}", emergency(kind, lang)));
+        parts.push(format!("{word}: {}", emergency(kind, lang.language())));
     }
     if parts.is_empty() {
         Word::Unknown.say(lang).to_owned()

@@ -2,7 +2,7 @@
 //! arm of a match, a word a line of a table, so none can be missing.
 
 use super::Outcome;
-use passerelle_model::vocabulary::{Category, EmergencyKind, Level, Purpose};
+use passerelle_model::vocabulary::Language;
 
 /// A language of the printed account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,14 @@ impl Lang {
         match self {
             Self::English => "en",
             Self::French => "fr",
+        }
+    }
+
+    /// As the vocabularies' labels take it.
+    pub(super) const fn language(self) -> Language {
+        match self {
+            Self::English => Language::English,
+            Self::French => Language::French,
         }
     }
 }
@@ -118,133 +126,6 @@ pub(super) const fn outcome(outcome: Outcome, lang: Lang) -> &'static str {
     }
 }
 
-/// What an answer may be about.
-pub(super) const fn category(category: Category, lang: Lang) -> &'static str {
-    use Category as C;
-    let (english, french) = match category {
-        C::Gender => ("gender", "genre"),
-        C::AgeBand => ("age band", "tranche d’âge"),
-        C::RiskFactors => ("risk factors", "facteurs de risque"),
-        C::Name => ("name", "nom"),
-        C::ContactDates => (
-            "dates of contact with police",
-            "dates de contact avec la police",
-        ),
-        C::SafetyFlag => ("safety flag", "signalement de sécurité"),
-        C::CallType => ("types of calls", "types d’appels"),
-        C::Charges => ("charges", "accusations"),
-        C::YouthRecord => ("youth record", "dossier d’adolescent"),
-        C::Intelligence => ("police intelligence", "renseignement policier"),
-        C::Location => ("location", "lieu"),
-        C::InService => ("whether in service", "suivi en cours ou non"),
-        C::AppointmentStatus => (
-            "appointments kept or missed",
-            "rendez-vous tenus ou manqués",
-        ),
-        C::ClinicianContact => ("clinician to call", "clinicien à joindre"),
-        C::CrisisRisk => ("risk of crisis", "risque de crise"),
-        C::Diagnosis => ("diagnosis", "diagnostic"),
-        C::Medication => ("medication", "médication"),
-        C::SudTreatment => (
-            "treatment of a substance-use disorder",
-            "traitement d’un trouble lié à l’usage de substances",
-        ),
-        C::PsychotherapyNotes => ("psychotherapy notes", "notes de psychothérapie"),
-        C::Enrolled => ("school enrolment", "inscription scolaire"),
-        C::Attendance => ("school attendance", "assiduité scolaire"),
-        C::Behaviour => ("behaviour at school", "comportement à l’école"),
-        C::EducationRecord => ("education record", "dossier scolaire"),
-        C::OpenFile => (
-            "open file at social services",
-            "dossier ouvert aux services sociaux",
-        ),
-        C::Placement => ("placement", "placement"),
-        C::ProtectionReport => ("protection report", "signalement à la protection"),
-        C::TenureRisk => ("housing at risk", "logement menacé"),
-        C::Shelter => ("shelter", "hébergement"),
-        C::BenefitStatus => ("benefits", "prestations"),
-        C::Supervision => ("supervision", "surveillance judiciaire"),
-        C::Conditions => ("conditions", "conditions imposées"),
-        C::ReleaseDate => ("release date", "date de libération"),
-        C::Engagement => ("engagement in a programme", "participation à un programme"),
-        C::Mentor => ("mentor", "mentor"),
-        C::Concern => ("concern", "préoccupation"),
-        C::FamilyContact => ("contact with the family", "contact avec la famille"),
-    };
-    pick(lang, english, french)
-}
-
-/// How far an answer goes.
-pub(super) const fn level(level: Level, lang: Lang) -> &'static str {
-    let (english, french) = match level {
-        Level::Known => ("yes or cannot say", "oui ou ne peut le dire"),
-        Level::Contact => ("whom to call", "qui joindre"),
-        Level::Involvement => ("since when", "depuis quand"),
-        Level::Coded => ("a code or band", "un code ou une tranche"),
-        Level::Detail => ("details", "des détails"),
-    };
-    pick(lang, english, french)
-}
-
-/// What for.
-pub(super) const fn purpose(purpose: Purpose, lang: Lang) -> &'static str {
-    let (english, french) = match purpose {
-        Purpose::Screen => (
-            "screening of a situation",
-            "examen préalable d’une situation",
-        ),
-        Purpose::Threshold => (
-            "deciding whether to act together",
-            "décision d’agir ensemble",
-        ),
-        Purpose::IdentifyInvolved => (
-            "finding which agencies are involved",
-            "recherche des organismes concernés",
-        ),
-        Purpose::Plan => (
-            "planning an offer of help",
-            "planification d’une offre d’aide",
-        ),
-        Purpose::Deliver => ("delivering help", "prestation d’aide"),
-        Purpose::FollowUp => ("follow-up", "suivi"),
-        Purpose::Emergency => ("averting harm", "prévention d’un préjudice imminent"),
-        Purpose::RightsRequest => ("a person’s own request", "demande de la personne elle-même"),
-        Purpose::Audit => ("audit", "vérification"),
-        Purpose::Evaluate => ("evaluation of the programme", "évaluation du programme"),
-        Purpose::Exercise => (
-            "exercise with invented data",
-            "exercice avec des données fictives",
-        ),
-        Purpose::CriminalInvestigation => (
-            "criminal investigation (prohibited)",
-            "enquête criminelle (interdit)",
-        ),
-        Purpose::ImmigrationEnforcement => (
-            "immigration enforcement (prohibited)",
-            "application des lois d’immigration (interdit)",
-        ),
-        Purpose::Media => ("media (prohibited)", "médias (interdit)"),
-    };
-    pick(lang, english, french)
-}
-
-/// The emergency that was claimed.
-pub(super) const fn emergency(kind: EmergencyKind, lang: Lang) -> &'static str {
-    let (english, french) = match kind {
-        EmergencyKind::SubjectInDanger => ("person in danger", "personne en danger"),
-        EmergencyKind::ThreatToOthers => ("threat to somebody", "menace envers quelqu’un"),
-        EmergencyKind::Medical => ("medical emergency", "urgence médicale"),
-    };
-    pick(lang, english, french)
-}
-
-const fn pick(lang: Lang, english: &'static str, french: &'static str) -> &'static str {
-    match lang {
-        Lang::English => english,
-        Lang::French => french,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,17 +136,6 @@ mod tests {
             for word in Word::ALL {
                 assert!(!word.say(lang).trim().is_empty(), "{word:?}");
             }
-            let labels = Category::ALL.iter().map(|c| category(*c, lang));
-            let mut labels: Vec<_> = labels.collect();
-            labels.sort_unstable();
-            labels.dedup();
-            assert_eq!(
-                labels.len(),
-                Category::ALL.len(),
-                "two categories read alike"
-            );
-            assert!(Purpose::ALL.iter().all(|p| !purpose(*p, lang).is_empty()));
-            assert!(Level::ALL.iter().all(|l| !level(*l, lang).is_empty()));
         }
         let differ = Word::ALL
             .iter()

@@ -35,17 +35,32 @@ Exit code 1: it would be denied.";
 
 const DAY_S: u64 = 86_400;
 
+// Who asks whom what, and what there is. (A doc comment would become the help of the command.)
 #[derive(Debug, Args)]
 pub(super) struct WhatIf {
+    /// What is asked, the level as a code or 0 to 4
+    #[arg(long, value_name = "CATEGORY:LEVEL", value_parser = codes::item)]
+    item: Item,
+    #[command(flatten)]
+    situation: Situation,
+}
+
+impl WhatIf {
+    /// The matter as if the two agencies, the consent and the agreement existed.
+    pub(super) fn matter(&self) -> Result<Matter, Failure> {
+        self.situation.matter(self.item)
+    }
+}
+
+// Who asks whom, what for, and what there is.
+#[derive(Debug, Args)]
+pub(super) struct Situation {
     /// Sector of the agency that asks
     #[arg(long, value_name = "SECTOR", value_parser = sector)]
     requester: Sector,
     /// Sector of the agency that is asked
     #[arg(long, value_name = "SECTOR", value_parser = sector)]
     holder: Sector,
-    /// What is asked, the level as a code or 0 to 4
-    #[arg(long, value_name = "CATEGORY:LEVEL", value_parser = codes::item)]
-    item: Item,
     /// What for
     #[arg(long)]
     purpose: Purpose,
@@ -98,9 +113,14 @@ fn sector(text: &str) -> Result<Sector, String> {
     }
 }
 
-impl WhatIf {
-    /// The matter as if the two agencies, the consent and the agreement existed.
-    pub(super) fn matter(&self) -> Result<Matter, Failure> {
+impl Situation {
+    /// Sector of the agency that is asked.
+    pub(super) const fn holder(&self) -> Sector {
+        self.holder
+    }
+
+    /// The matter about `item`, as if the two agencies, the consent and the agreement existed.
+    pub(super) fn matter(&self, item: Item) -> Result<Matter, Failure> {
         let now = clock::now();
         let name = |text: &str| {
             text.parse::<AgencyId>()
@@ -109,20 +129,20 @@ impl WhatIf {
         let (requester, holder) = (name("requester")?, name("holder")?);
         let consents = self
             .consent
-            .then(|| self.consent_of(&requester, &holder, now));
+            .then(|| self.consent_of(&requester, &holder, item, now));
         let agreements = self
             .agreement
-            .then(|| self.agreement_of(&requester, &holder, now));
+            .then(|| self.agreement_of(&requester, &holder, item, now));
         Ok(Matter {
             at: now,
             requester: agency(requester, self.requester),
             holder: agency(holder, self.holder),
             role: self.role,
             trained: !self.untrained,
-            item: self.item,
+            item,
             purpose: self.purpose,
             basis: self.basis,
-            case: self.stage.map(|stage| self.case_at(stage)),
+            case: self.stage.map(|stage| self.case_at(stage, item)),
             emergency: self.emergency,
             identified: !self.anonymous,
             reliance: None,
@@ -131,7 +151,7 @@ impl WhatIf {
         })
     }
 
-    fn case_at(&self, stage: Stage) -> CaseFacts {
+    fn case_at(&self, stage: Stage, item: Item) -> CaseFacts {
         let (role, same_subject) = match stage {
             Stage::HomeAgency | Stage::DeIdentified => (CaseRole::Table, None),
             Stage::LimitedIdentifiers => (CaseRole::Needed, Some(!self.anonymous)),
@@ -145,19 +165,25 @@ impl WhatIf {
             closed: false,
             requester_role: role,
             holder_role: role,
-            plan: vec![self.item.category],
+            plan: vec![item.category],
             same_subject,
         }
     }
 
-    fn consent_of(&self, requester: &AgencyId, holder: &AgencyId, now: Timestamp) -> Consent {
+    fn consent_of(
+        &self,
+        requester: &AgencyId,
+        holder: &AgencyId,
+        item: Item,
+        now: Timestamp,
+    ) -> Consent {
         Consent {
             terms: ConsentTerms {
                 consent: ConsentId::from_random([0; 16]),
                 subject: Commitment([0; 32]),
                 giver: ConsentGiver::Subject,
                 capacity: Capacity::Capable,
-                categories: vec![self.item.category],
+                categories: vec![item.category],
                 purposes: vec![self.purpose],
                 recipients: vec![requester.clone()],
                 disclosers: vec![holder.clone()],
@@ -188,7 +214,13 @@ impl WhatIf {
         }
     }
 
-    fn agreement_of(&self, requester: &AgencyId, holder: &AgencyId, now: Timestamp) -> Agreement {
+    fn agreement_of(
+        &self,
+        requester: &AgencyId,
+        holder: &AgencyId,
+        item: Item,
+        now: Timestamp,
+    ) -> Agreement {
         let parties = [requester, holder];
         Agreement {
             terms: AgreementTerms {
@@ -203,8 +235,8 @@ impl WhatIf {
                 lines: vec![AgreementLine {
                     from: holder.clone(),
                     to: requester.clone(),
-                    category: self.item.category,
-                    level: self.item.level,
+                    category: item.category,
+                    level: item.level,
                     retention_days: 90,
                 }],
                 starts_at: now.minus_s(2 * DAY_S),
