@@ -130,7 +130,7 @@ impl Policies {
             .texts
             .get(file)
             .and_then(|text| labelled_line(text, found));
-        Problem::new(file, reason).in_line(line.or_else(|| self.line_of_rule(&id.to_string())))
+        Problem::new(file, reason).in_line(line.or_else(|| self.line_of_rule(id.as_ref())))
     }
 
     /// The line of the `@id` of a rule.

@@ -65,7 +65,7 @@ Examples:
     },
     /// Search the log: by period, agency, purpose, decision, rule, person and more
     #[command(after_help = search::EXAMPLES)]
-    Search(search::SearchCommand),
+    Search(Box<search::SearchCommand>),
     /// Show what the agent found not in order in the log; exit code 1 if any is not acknowledged
     #[command(after_help = alerts::EXAMPLES)]
     Alerts(alerts::AlertsCommand),
@@ -118,7 +118,7 @@ pub(super) async fn run(global: Global, args: AuditArgs) -> Result<Exit, Failure
             })?;
             output::print(global, line, render::audit_entry)?;
         }
-        Verb::Search(command) => search::run(global, command).await?,
+        Verb::Search(command) => search::run(global, *command).await?,
         Verb::Export { place, out } => {
             let size_bytes = export(&place, &out).await?;
             let done = serde_json::json!({ "out": out, "size_bytes": size_bytes });

@@ -46,7 +46,8 @@ async fn nothing_is_stored_that_does_not_lead_to_the_signed_root() {
     stage.shows(&log);
     stage.step().await.unwrap();
     let longer = Log::new(9, 0, 0);
-    let spoil: [(&str, fn(&mut Vec<v1::LogRow>)); 6] = [
+    type Spoil = fn(&mut Vec<v1::LogRow>);
+    let spoil: [(&str, Spoil); 6] = [
         ("another entry", |rows| rows[9].entry = b"{}".to_vec()),
         ("one hidden", |rows| {
             rows[9].leaf_hash = leaf_hash(&rows[9].entry).0.to_vec();

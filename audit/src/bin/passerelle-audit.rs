@@ -85,7 +85,7 @@ enum Command {
     Disclosures(exports::DisclosuresArguments),
     /// Search an export by period, agency, purpose, decision, rule and more. It is verified first.
     #[command(after_help = search::EXAMPLES)]
-    Search(search::SearchArguments),
+    Search(Box<search::SearchArguments>),
 }
 
 #[derive(Args)]

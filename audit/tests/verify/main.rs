@@ -24,6 +24,7 @@ mod policies;
 mod replay;
 #[cfg(test)]
 mod running;
+#[cfg(test)]
 mod seals;
 #[cfg(test)]
 mod story;
