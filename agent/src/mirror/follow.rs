@@ -1,7 +1,7 @@
 //! Following the broker: each second, what is new in the log is fetched, verified and stored.
 //!
 //! In scope: what a step verifies, and what is said of the state. Out of scope: what is made of
-//! trouble ([`super::watch`]).
+//! trouble (`super::watch`).
 //!
 //! A mirror that can't go on never stops the agent: its witness and its readers are needed more
 //! than ever then.
