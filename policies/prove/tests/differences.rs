@@ -138,9 +138,9 @@ fn looser_reference_data_is_looser_though_no_rule_changed() {
     assert!(back.iter().all(Difference::is_no_looser));
 
     let wider = changed(
-        "reference.toml",
-        "[emergency.\"42CFR2.51\"]\nkinds = [\"medical\"]",
-        "[emergency.\"42CFR2.51\"]\nkinds = [\"medical\", \"threat_to_others\"]",
+        "packs/us/pack.toml",
+        "code = \"42CFR2.51\"\nemergency = { kinds = [\"medical\"]",
+        "code = \"42CFR2.51\"\nemergency = { kinds = [\"medical\", \"threat_to_others\"]",
     );
     let all = compare(&old, &wider);
     let looser = stories(all.iter().map(|d| d.looser.clone()), &wider, &old);

@@ -35,6 +35,7 @@ Without `--item`: every category that the holder's sector has, at the highest le
 Exit code 1: everything would be denied.";
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub(super) struct Preview {
     /// What would be asked, the level as a code or 0 to 4; may be given several times
     #[arg(long = "item", value_name = "CATEGORY:LEVEL", value_parser = codes::item)]
