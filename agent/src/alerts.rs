@@ -151,7 +151,15 @@ impl Alerts {
             proof,
             acknowledged_at: None,
         };
-        let kept = match all.len() < MAX_ALERTS {
+        // What somebody has looked at makes room for what nobody has.
+        if all.len() >= MAX_ALERTS
+            && let Some(old) = all.iter().find(|alert| alert.acknowledged_at.is_some())
+            && let Err(error) = fs::remove_file(self.path(old.id))
+        {
+            tracing::warn!(%error, "an alert that was acknowledged can't be deleted");
+        }
+        let open = all.iter().filter(|alert| alert.acknowledged_at.is_none());
+        let kept = match open.count() < MAX_ALERTS {
             true => self.create(&alert),
             false => Err(io::Error::other(
                 "there are too many; acknowledged ones may be deleted",

@@ -24,7 +24,7 @@ use passerelle_model::{
 use passerelle_proto::views::SealFault;
 use serde::{Deserialize, Serialize};
 
-/// Before the keys of seals that did not fit; where they end follows.
+/// Before the keys of seals that did not fit; where they end and stand follows.
 const FAULTS: &[u8] = b"sealfault/";
 
 /// A seal that did not fit when it came.
@@ -63,6 +63,10 @@ pub(crate) fn note(
     // no member when it ended.
     let since = state::member(view, me)?.map(|member| member.since);
     let follows = from <= before || since.is_some_and(|since| since >= before);
+    // It ends before it stands, and after the last one ended: none is said twice.
+    let in_order = until <= notice.index && (newest.is_none() || until > before);
+    let follows = follows && in_order;
+    let until = until.min(notice.index);
     edit_meta(view, |meta| meta.sealed = Some((until.max(before), at)))?;
     if follows && sealed == Some(heard) {
         return Ok(());
@@ -77,7 +81,8 @@ pub(crate) fn note(
         until,
         sealed: sealed.filter(|_| follows),
     };
-    state::put(view, [FAULTS, &until.to_be_bytes()].concat(), &row)
+    let key = [FAULTS, &until.to_be_bytes(), &notice.index.to_be_bytes()].concat();
+    state::put(view, key, &row)
 }
 
 /// The seals that still do not fit what was heard, from the oldest on.

@@ -237,6 +237,12 @@ async fn run(
         _ = failed.wait_for(|failed| *failed) => Err(ServeError::Stopped(ErrorCode::Storage)),
         // It ends by itself only if it can't go on: an agent without one serves nobody.
         _ = &mut session => Err(ServeError::Stopped(ErrorCode::Storage)),
+        // A copy of the log that nobody brings up to date would look like one without news.
+        // One that ends by itself has said why.
+        Some(Err(error)) = tasks.join_next(), if !tasks.is_empty() => {
+            tracing::error!(%error, "a task in the background has failed");
+            Err(ServeError::Stopped(ErrorCode::Internal))
+        }
         ended = &mut server => Err(ServeError::Local(match ended {
             Ok(Ok(())) => "it ended".to_owned(),
             Ok(Err(error)) => error.to_string(),

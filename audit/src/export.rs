@@ -30,7 +30,7 @@ pub const MAX_HEADER_BYTES: usize = 1024 * 1024;
 pub const MAX_LINE_BYTES: usize = 256 * 1024;
 
 /// Most openings of one row: a statement has at most three commitments.
-pub const MAX_OPENINGS: usize = 8;
+pub const MAX_OPENINGS: usize = 1_024;
 
 /// Why an export can't be read or written.
 #[derive(Debug, thiserror::Error)]

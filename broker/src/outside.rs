@@ -268,7 +268,14 @@ async fn ask(
         let offer = witnesses.offer_outside(*at, size);
         let offer = offer.ok_or(Trouble::Overtaken)?;
         let reply = post(client, outside, &offer).await?;
-        match reply.known_size(size, *at)? {
+        let known = match reply.known_size(size, *at) {
+            // Somebody else showed it a newer checkpoint of ours: nothing is wrong.
+            Err(Trouble::SawMore(known)) if known <= witnesses.signed() => {
+                return Err(Trouble::Overtaken);
+            }
+            known => known?,
+        };
+        match known {
             Some(known) => *at = known,
             None => {
                 take(outside, witnesses, size, &reply.body)?;

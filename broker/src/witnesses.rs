@@ -317,6 +317,11 @@ impl Witnesses {
         self.state().published.clone()
     }
 
+    /// The largest size that a witness of this log can have cosigned.
+    pub fn signed(&self) -> u64 {
+        self.state().signed
+    }
+
     /// How many witnesses count for all, and how many of them make a quorum.
     pub fn counts(&self) -> (usize, usize) {
         let witnesses = self.state().panel.len();

@@ -25,13 +25,21 @@ pub const MAX_SEALED: u64 = 65_536;
 /// Most bytes of names and commitments in one entry; the rest goes into another of the same range.
 pub(crate) const MAX_PART_BYTES: usize = 48_000;
 
+/// Most bytes of what opens them: a row with all of them goes into one message.
+pub(crate) const MAX_PART_OPENED_BYTES: usize = 128 * 1024;
+
+/// Most agencies that an entry may reach and be counted for each pair of them. Seals themselves reach
+/// all members; to say so of each pair would make what is committed to grow with their square.
+pub const MAX_TOGETHER: usize = 16;
+
 /// What a seal says to one agency of a range of entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counts {
     /// Entries that reached it, those of membership aside, which reach everybody.
     pub entries: u64,
-    /// How many of these reached each other member too.
+    /// How many of these reached each other member too; of those that reached more than
+    /// [`MAX_TOGETHER`] nothing is said.
     pub with: BTreeMap<AgencyId, u64>,
 }
 
@@ -55,6 +63,9 @@ impl Counts {
     /// Counts one entry that reached `me` and all of `reached`.
     pub fn add(&mut self, me: &AgencyId, reached: &BTreeSet<AgencyId>) {
         self.entries = self.entries.saturating_add(1);
+        if reached.len() > MAX_TOGETHER {
+            return;
+        }
         for other in reached.iter().filter(|other| *other != me) {
             let count = self.with.entry(other.clone()).or_default();
             *count = count.saturating_add(1);

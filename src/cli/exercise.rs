@@ -13,7 +13,10 @@ use passerelle_policies::{
     CedarPdp, LocalPdp,
     exercise::{self, Bundle, Exercise, Problem},
 };
-use std::path::{Path, PathBuf};
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -180,16 +183,20 @@ fn text_of(file: &str) -> Result<String, Failure> {
     match shipped(file) {
         Some(text) if !path.exists() => Ok(text.to_owned()),
         _ => {
-            let size = std::fs::metadata(path)
-                .map_err(|e| Failure::file(path, &e))?
-                .len();
-            // Before it is read: a device or a disk image is no exercise.
-            if size > exercise::MAX_FILE_BYTES as u64 {
+            let opened = std::fs::File::open(path).map_err(|e| Failure::file(path, &e))?;
+            let most = exercise::MAX_FILE_BYTES as u64;
+            let mut text = String::new();
+            // A device has no length: no more is read than an exercise may have.
+            opened
+                .take(most.saturating_add(1))
+                .read_to_string(&mut text)
+                .map_err(|e| Failure::file(path, &e))?;
+            if text.len() as u64 > most {
                 return Err(Failure::usage(format!(
                     "`{file}` is too large for an exercise"
                 )));
             }
-            std::fs::read_to_string(path).map_err(|e| Failure::file(path, &e))
+            Ok(text)
         }
     }
 }

@@ -39,6 +39,7 @@ pub async fn search(
     query: &Query,
     limits: Limits,
 ) -> Result<SearchView, SearchFailure> {
+    let by_person = !query.persons.is_empty();
     let why = Mutex::new(None);
     let begin = || Search::new(query.clone(), limits);
     let take = |search: &mut Search, row: Row| {
@@ -65,6 +66,10 @@ pub async fn search(
         Some(error) => SearchFailure::Query(error),
         None => SearchFailure::Log(code),
     })?;
+    // The mirror has no openings: it would find nobody, and that is no answer.
+    if head.from_mirror && by_person {
+        return Err(SearchFailure::Log(ErrorCode::Unavailable));
+    }
     Ok(SearchView {
         page: search.finish().map_err(SearchFailure::Query)?,
         cosignatures: head.cosignatures as u64,

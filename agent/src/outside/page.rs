@@ -255,12 +255,17 @@ impl Page {
             let note = request.checkpoint.to_string();
             let proof = self.forks.refused(&self.log, &note, &request.proof);
             let proof = proof.map(|path| path.display().to_string());
-            tracing::error!(
-                origin,
-                known_size,
-                proof,
-                "a log that was rewritten was shown"
-            );
+            // A proof that leads nowhere is anybody's to send; two signed roots are not.
+            if proof.is_some() || error == WitnessError::SameSizeDifferentRoot {
+                tracing::error!(
+                    origin,
+                    known_size,
+                    proof,
+                    "a log that was rewritten was shown"
+                );
+            } else {
+                tracing::debug!(origin, known_size, "a consistency proof leads nowhere");
+            }
         } else {
             // Strangers can bring this about: not for the usual log.
             tracing::debug!(origin, known_size, %error, "cosignature refused");

@@ -37,7 +37,10 @@ impl Kind {
 }
 
 fn joined(found: &Findings, words: fn(Kind) -> &'static str) -> String {
-    let words: Vec<_> = found.kinds.iter().map(|(kind, _)| words(*kind)).collect();
+    // What only alerts is not said: whether the agency knows the person is no curious worker's to
+    // learn.
+    let stopping = found.kinds.iter().filter(|(_, action)| action.stops());
+    let words: Vec<_> = stopping.map(|(kind, _)| words(*kind)).collect();
     words.join("; ")
 }
 
@@ -75,7 +78,7 @@ mod tests {
     use crate::suspicion::Action;
 
     #[test]
-    fn both_languages_say_why() {
+    fn both_languages_say_why_and_nothing_that_only_alerts() {
         let found = Findings {
             kinds: vec![
                 (Kind::OwnRecord, Action::Block),
@@ -85,11 +88,9 @@ mod tests {
         };
         let case = AuditCaseId::from_random([1; 16]);
         let text = refused(&case, &found);
-        for (kind, _) in &found.kinds {
-            assert!(
-                text.contains(kind.en()) && text.contains(kind.fr()),
-                "{text}"
-            );
+        for (kind, action) in &found.kinds {
+            let said = [text.contains(kind.en()), text.contains(kind.fr())];
+            assert_eq!(said, [action.stops(); 2], "{text}");
         }
         assert_eq!(text.matches(case.as_str()).count(), 2);
         for kind in Kind::ALL {

@@ -329,6 +329,9 @@ impl Ledger {
 
     fn body(&mut self, position: usize, readable: &Readable) -> Result<(), Fault> {
         let body = &readable.entry.body;
+        if !matches!(body, EntryBody::Sealed { .. }) {
+            self.end_seal()?;
+        }
         match body {
             EntryBody::Founded {
                 federation,
@@ -373,7 +376,11 @@ impl Ledger {
                 Ok(())
             }
             EntryBody::Expired { request } => self.expired(id(request.as_str())),
-            EntryBody::Sealed { from, until, .. } => self.sealed(*from, *until, &readable.sealed),
+            EntryBody::Sealed {
+                from,
+                until,
+                counts,
+            } => self.sealed((*from, *until), counts, &readable.sealed),
         }
     }
 

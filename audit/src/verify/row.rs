@@ -6,13 +6,13 @@ use super::fault::{Fault, FaultCode};
 use crate::{export::ExportRow, merkle::leaf_hash};
 use passerelle_model::{
     bytes::{Commitment, Digest, PublicKey},
-    commitment::{self, Field, Opening},
+    commitment::{Field, Opening},
     entry::{Entry, EntryBody, MAX_ENTRY_BYTES},
     ids::{AgencyId, FederationId},
     seal::Counts,
     statement::{Body, Envelope, Statement, VERSION},
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A row that is right in itself.
 pub(super) struct Parsed {
@@ -131,9 +131,12 @@ fn sealed(body: &EntryBody, openings: &[Opening]) -> Result<BTreeMap<AgencyId, C
     let EntryBody::Sealed { counts, .. } = body else {
         return Ok(BTreeMap::new());
     };
+    let of_counts = openings.iter().filter(|o| o.field == Field::Counts);
+    let by_commitment: HashMap<[u8; 32], &Opening> =
+        of_counts.map(|o| (o.commitment().0, o)).collect();
     let mut opened = BTreeMap::new();
     for (agency, commitment) in counts {
-        if let Some(opening) = commitment::find(openings, Field::Counts, commitment) {
+        if let Some(opening) = by_commitment.get(&commitment.0) {
             let counts = Counts::from_bytes(&opening.data.0).map_err(|e| e.to_string())?;
             opened.insert(agency.clone(), counts);
         }
@@ -150,15 +153,15 @@ fn check_openings(
     if openings.is_empty() {
         return Ok(());
     }
-    let mut commitments = said.map_or_else(Vec::new, |said| commitments(&said.statement.body));
+    let mut committed = said.map_or_else(Vec::new, |said| commitments(&said.statement.body));
     if let EntryBody::Sealed { counts, .. } = body {
-        commitments.extend(counts.values().map(|c| (Field::Counts, *c)));
+        committed.extend(counts.values().map(|c| (Field::Counts, *c)));
     }
+    // A seal has as many as there are members.
+    let committed: HashSet<(Field, [u8; 32])> =
+        committed.into_iter().map(|(f, c)| (f, c.0)).collect();
     for opening in openings {
-        let fits = |(field, commitment): &(Field, Commitment)| {
-            *field == opening.field && opening.opens(commitment)
-        };
-        if !commitments.iter().any(fits) {
+        if !committed.contains(&(opening.field, opening.commitment().0)) {
             let message = format!("the opening of {:?} opens nothing here", opening.field);
             return Err(Fault::at(index, FaultCode::Opening, message));
         }

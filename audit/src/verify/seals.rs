@@ -10,6 +10,7 @@ use super::{
     row::{Readable, Said},
 };
 use passerelle_model::{
+    bytes::Commitment,
     entry::EntryBody,
     ids::{AgencyId, RequestId},
     request::Status,
@@ -31,6 +32,20 @@ pub(super) struct Reached {
     rows: VecDeque<(u64, Box<[Agency]>)>,
     /// The first index that is remembered still.
     remembered_from: u64,
+    /// The seal of which more parts may follow.
+    part: Option<Part>,
+    /// Whether there was a seal before.
+    begun: bool,
+}
+
+/// A seal whose parts follow one another.
+#[derive(Debug)]
+struct Part {
+    range: (u64, u64),
+    /// The members when it began.
+    members: BTreeSet<Agency>,
+    /// Those who have been told a count.
+    named: BTreeSet<Agency>,
 }
 
 impl Reached {
@@ -140,27 +155,66 @@ impl Ledger {
         whom
     }
 
-    /// Compares a seal with what was counted here.
+    /// Compares a seal, or a part of one, with what was counted here.
     pub(super) fn sealed(
         &mut self,
-        from: u64,
-        until: u64,
+        range: (u64, u64),
+        counts: &BTreeMap<AgencyId, Commitment>,
         opened: &BTreeMap<AgencyId, Counts>,
     ) -> Result<(), Fault> {
+        let (from, until) = range;
         self.tally.checked(Check::Seal, opened.len() as u64);
-        // Another part of the same seal says the same range again.
-        let continues = from == self.reached.from || until == self.reached.from;
-        let in_range = from <= until && until <= self.index && until - from <= MAX_SEALED;
-        let message = || format!("it covers {from} to {until}, which leaves something out");
-        let whole = continues && in_range;
-        self.require(whole, Since::Ever, FaultCode::Seal, message)?;
-        if from < self.reached.remembered_from {
-            let message = "the seal covers more than is counted again here".to_owned();
-            self.tally.warn(self.index, message);
-        } else {
+        // What is not opened is not counted again, and must not pass for counted.
+        for _ in opened.len()..counts.len() {
+            self.tally.excused(FaultCode::Seal);
+        }
+        let again = self.reached.part.as_ref().is_some_and(|p| p.range == range);
+        if !again {
+            self.end_seal()?;
+            let in_range = from <= until && until <= self.index && until - from <= MAX_SEALED;
+            let whole = from == self.reached.from && in_range;
+            let message = || format!("it covers {from} to {until}, which leaves something out");
+            self.require(whole, Since::Ever, FaultCode::Seal, message)?;
+            self.begin_seal(range);
+        }
+        for agency in counts.keys() {
+            let agency = self.agency(agency);
+            let part = self.reached.part.as_mut();
+            if part.is_some_and(|part| !part.named.insert(agency)) {
+                return Err(self.fault(FaultCode::Seal, "it tells one agency two numbers"));
+            }
+        }
+        if from >= self.reached.remembered_from {
             self.compare(from, until, opened)?;
+        } else if self.reached.begun {
+            let message = "more entries than one seal may cover had none";
+            return Err(self.fault(FaultCode::Seal, message));
+        } else {
+            let message = "the first seal covers more than is counted again here".to_owned();
+            self.tally.warn(self.index, message);
         }
         self.reached.from = until;
+        Ok(())
+    }
+
+    fn begin_seal(&mut self, range: (u64, u64)) {
+        let members = (0..).zip(&self.members).filter(|(_, m)| m.active);
+        self.reached.part = Some(Part {
+            range,
+            members: members.map(|(agency, _)| agency).collect(),
+            named: BTreeSet::new(),
+        });
+    }
+
+    /// The seal before has all its parts: every member must have been told its count.
+    pub(super) fn end_seal(&mut self) -> Result<(), Fault> {
+        let Some(part) = self.reached.part.take() else {
+            return Ok(());
+        };
+        self.reached.begun = true;
+        let told = part.members.is_subset(&part.named);
+        let message = || "the seal before it does not tell every member its count".to_owned();
+        self.require(told, Since::Ever, FaultCode::Seal, message)?;
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use crate::{
     entry::{EntryBody, Sidecar},
     error::ErrorCode,
     ids::AgencyId,
-    seal::{self, Counts, MAX_PART_BYTES, MAX_SEALED},
+    seal::{self, Counts, MAX_PART_BYTES, MAX_PART_OPENED_BYTES, MAX_SEALED},
     state,
 };
 use sha2::{Digest as _, Sha256};
@@ -31,28 +31,36 @@ pub(super) fn seal_due(draft: &mut Draft<'_, '_>) -> Step {
     let members = state::agencies(draft.state)?.into_iter();
     let members: BTreeSet<AgencyId> = members.filter(|a| a.active).map(|a| a.agency).collect();
     let counts = seal::counts(draft.state, &members, from, until)?;
-    for part in parts(counts) {
+    for part in parts(counts)? {
         push(draft, from, until, &part)?;
     }
     Ok(())
 }
 
-/// As many agencies together as fit into one entry; at least one entry, or the day would stay due.
-fn parts(counts: BTreeMap<AgencyId, Counts>) -> Vec<BTreeMap<AgencyId, Counts>> {
+/// As many agencies together as fit into one entry and one message; at least one entry, or the day
+/// would stay due.
+fn parts(counts: BTreeMap<AgencyId, Counts>) -> Step<Vec<BTreeMap<AgencyId, Counts>>> {
     let mut parts = vec![BTreeMap::new()];
-    let mut bytes = 0_usize;
+    let (mut bytes, mut opened) = (0_usize, 0_usize);
     for (agency, counts) in counts {
-        let more = agency.as_str().len().saturating_add(PART_OVERHEAD);
-        if bytes.saturating_add(more) > MAX_PART_BYTES {
+        let name = agency.as_str().len().saturating_add(PART_OVERHEAD);
+        let opening = counts.to_bytes()?.len().saturating_add(PART_OVERHEAD);
+        bytes = bytes.saturating_add(name);
+        opened = opened.saturating_add(opening);
+        if bytes > MAX_PART_BYTES || opened > MAX_PART_OPENED_BYTES {
             parts.push(BTreeMap::new());
-            bytes = 0;
+            (bytes, opened) = (name, opening);
         }
-        bytes = bytes.saturating_add(more);
         if let Some(part) = parts.last_mut() {
             part.insert(agency, counts);
         }
     }
-    parts
+    // The first agency alone may have been too much for the first part.
+    parts.retain(|part| !part.is_empty());
+    if parts.is_empty() {
+        parts.push(BTreeMap::new());
+    }
+    Ok(parts)
 }
 
 fn push(

@@ -136,7 +136,7 @@ const SEEDED: &[(Changes, &str)] = &[
     ),
     (
         &[(
-            "policies/stages.cedar",
+            "packs/ca-bc/policies/shift.cedar",
             "Profile::\"shift_bc\"",
             "Profile::\"channel_panel\"",
         )],
