@@ -172,25 +172,6 @@ pub fn check_notice(wire: v1::Notice, trust: &Trust) -> Result<Checked, ErrorCod
     })
 }
 
-/// The types of entries of this version ([`EntryBody::code`]).
-const KNOWN_TYPES: [&str; 15] = [
-    "founded",
-    "bundle_activated",
-    "invited",
-    "enrolled",
-    "revoked",
-    "said",
-    "refused",
-    "decided",
-    "offered",
-    "stopped",
-    "recalled",
-    "withdrawal_carried_out",
-    "expired",
-    "handles_evaluated",
-    "sealed",
-];
-
 /// Whether the bytes are not those of an entry of a later version: they name a type of this one,
 /// or none.
 fn is_known_type(entry: &[u8]) -> bool {
@@ -200,7 +181,7 @@ fn is_known_type(entry: &[u8]) -> bool {
         kind: String,
     }
     let head: Result<Head, _> = serde_json::from_slice(entry);
-    head.map_or(true, |head| KNOWN_TYPES.contains(&head.kind.as_str()))
+    head.map_or(true, |head| EntryBody::CODES.contains(&head.kind.as_str()))
 }
 
 fn related_from_wire(wire: v1::Related) -> Result<Related, ErrorCode> {

@@ -252,6 +252,11 @@ impl Witnesses {
         if size < from || round.cosigners.contains(agency) {
             return None;
         }
+        self.offer_of(from, size, round.signed.note())
+    }
+
+    /// The offer of this note to who stands at `from`.
+    fn offer_of(&self, from: u64, size: u64, note: &Note) -> Option<Offer> {
         let proof = if from == 0 || from == size {
             Vec::new()
         } else {
@@ -260,7 +265,7 @@ impl Witnesses {
         Some(Offer {
             old_size: from,
             proof,
-            checkpoint: round.signed.note().to_string(),
+            checkpoint: note.to_string(),
             size,
         })
     }

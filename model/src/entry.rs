@@ -167,6 +167,25 @@ pub enum EntryBody {
 }
 
 impl EntryBody {
+    /// Every code of this version.
+    pub const CODES: [&'static str; 15] = [
+        "founded",
+        "bundle_activated",
+        "invited",
+        "enrolled",
+        "revoked",
+        "said",
+        "refused",
+        "decided",
+        "offered",
+        "stopped",
+        "recalled",
+        "withdrawal_carried_out",
+        "expired",
+        "handles_evaluated",
+        "sealed",
+    ];
+
     /// The code of the type.
     pub const fn code(&self) -> &'static str {
         match self {

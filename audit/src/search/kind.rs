@@ -10,7 +10,7 @@ pub struct Kind(&'static str);
 
 impl Kind {
     /// Every type.
-    pub const ALL: [&'static str; 23] = [
+    pub const ALL: [&'static str; 24] = [
         "founded",
         "bundle_activated",
         "invited",
@@ -34,6 +34,7 @@ impl Kind {
         "withdrawal_carried_out",
         "expired",
         "handles_evaluated",
+        "sealed",
     ];
 
     /// That of an entry; for what an agency said see [`Kind::said`].
@@ -91,5 +92,18 @@ impl<'de> Deserialize<'de> for Kind {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(d)?;
         text.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_can_be_searched_for_by_its_type() {
+        // What an agency said is searched for by what it said.
+        for code in EntryBody::CODES.into_iter().filter(|code| *code != "said") {
+            assert_eq!(code.parse::<Kind>().map(Kind::code), Ok(code));
+        }
     }
 }

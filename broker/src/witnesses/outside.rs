@@ -24,17 +24,7 @@ impl Witnesses {
         let own = note.signatures().iter().find(|line| log.claims(line))?;
         let note = Note::new(note.text(), vec![own.clone()]).ok()?;
         drop(state);
-        let proof = if from == 0 || from == size {
-            Vec::new()
-        } else {
-            self.view.tree().consistency_proof(from, size).ok()?
-        };
-        Some(Offer {
-            old_size: from,
-            proof,
-            checkpoint: note.to_string(),
-            size,
-        })
+        self.offer_of(from, size, &note)
     }
 
     /// Adds the cosignature of an outside witness to the checkpoint of this size, and to the
