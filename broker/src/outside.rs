@@ -196,7 +196,11 @@ pub(crate) async fn run(broker: Shared, outside: Arc<Outside>) -> Result<(), Bro
             None
         } else {
             let asked = ask(&client, &outside, &broker.witnesses, published, &mut at);
-            let outcome = timeout(PATIENCE, asked).await;
+            let outcome = tokio::select! {
+                outcome = timeout(PATIENCE, asked) => outcome,
+                // A witness that takes its time does not hold up the end.
+                () = broker.shutdown.cancelled() => return Ok(()),
+            };
             let outcome = outcome.unwrap_or(Err(Trouble::TooSlow));
             Some(match outcome {
                 Err(Trouble::Overtaken) => PACE,

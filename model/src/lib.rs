@@ -14,6 +14,7 @@ pub mod commitment;
 pub mod decide;
 pub mod entry;
 pub mod error;
+pub mod html;
 pub mod ids;
 pub mod panel;
 pub mod pdp;

@@ -123,8 +123,11 @@ pub fn init(dir: &Path, name: &str, logs: &[VerifierKey]) -> Result<VerifierKey,
 /// # Errors
 /// The witness runs, or follows a log of this name already.
 pub fn follow(dir: &Path, log: &VerifierKey) -> Result<(), OutsideError> {
-    let mut config = config(dir)?;
+    // Read before it says clearly that there is no witness here; what counts is what another command
+    // that held the lock has left.
+    config(dir)?;
     let _lock = lock(dir)?;
+    let mut config = config(dir)?;
     let mut logs = logs_of(dir, &config)?;
     logs.push(log.clone());
     check_logs(&logs)?;
@@ -178,8 +181,9 @@ impl Witness {
     /// # Errors
     /// [`OutsideError::Doubt`] if it is not certain what was cosigned last of each log.
     pub fn open(dir: &Path) -> Result<Self, OutsideError> {
-        let config = config(dir)?;
+        config(dir)?;
         let lock = lock(dir)?;
+        let config = config(dir)?;
         let cosigner = load_key(dir, &config)?;
         let mut pages = BTreeMap::new();
         for log in logs_of(dir, &config)? {

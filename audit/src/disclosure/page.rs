@@ -7,7 +7,10 @@ use super::{
     Account, Disclosure, Lang, Outcome,
     words::{Word, outcome},
 };
-use passerelle_model::vocabulary::labels::{category, emergency, level, purpose};
+use passerelle_model::{
+    html::escaped,
+    vocabulary::labels::{category, emergency, level, purpose},
+};
 use std::fmt::Write as _;
 
 const STYLE: &str = "\
@@ -201,21 +204,4 @@ fn came(row: &Disclosure, lang: Lang) -> String {
         }
     }
     text
-}
-
-/// As text of an element or a quoted attribute. Control characters have no place in HTML.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
 }

@@ -11,6 +11,7 @@ use super::{
     words::{asked, effect, event, happened, item, party, person, pick, prompts, time, view},
 };
 use passerelle_model::{
+    html::escaped,
     pdp::ItemRuling,
     statement::Item,
     vocabulary::{Language, labels},
@@ -370,21 +371,4 @@ impl Report<'_> {
         }
         out.push_str("</ol>\n");
     }
-}
-
-/// As text of an element or a quoted attribute. Control characters have no place in HTML.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
 }
