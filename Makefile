@@ -26,6 +26,8 @@ demo: setup build ## Run a whole federation on this machine and tell the story.
 test: setup setup-tests build ## Every test.
 	$(CARGO) test --workspace --locked
 
+# Every crate is built once there, so what a next build would reuse is only disk: 12 GB less.
+ci: export CARGO_INCREMENTAL = 0
 ci: fmt clippy deny docs layering test prove seeded-bugs demo-once interop ## What continuous integration runs.
 	deploy/fuzz.sh $(FUZZ_SECONDS)
 
