@@ -108,12 +108,20 @@ const SHIPPED: &[(&str, &str)] = &[
         include_str!("../../docs/exercises/4-police-ask-for-a-diagnosis.yaml"),
     ),
     (
+        "5-moving-to-another-province",
+        include_str!("../../docs/exercises/5-moving-to-another-province.yaml"),
+    ),
+    (
         "6-the-agreement-ends-at-midnight",
         include_str!("../../docs/exercises/6-the-agreement-ends-at-midnight.yaml"),
     ),
     (
         "9-a-mentor-at-the-table",
         include_str!("../../docs/exercises/9-a-mentor-at-the-table.yaml"),
+    ),
+    (
+        "10-a-clinic-offline-for-two-days",
+        include_str!("../../docs/exercises/10-a-clinic-offline-for-two-days.yaml"),
     ),
 ];
 

@@ -1,0 +1,167 @@
+//! What a party sees of a question, in the words of exercises, read off its own node.
+
+use crate::{
+    play::{Asked, Play},
+    script::Views,
+    town::{OVERSIGHT, PATIENCE},
+};
+use anyhow::{Context as _, Result};
+use passerelle_model::request::Status;
+use passerelle_proto::views::{RequestLine, RequestView};
+use passerelle_tests::office::within;
+use std::time::Duration;
+
+/// What nobody may see is looked for once more after so long.
+const STILL: Duration = Duration::from_millis(1_500);
+
+/// Words for what has not happened yet, or is not to be seen at all.
+const NOT_YET: [&str; 2] = ["nothing", "waits"];
+
+impl Play {
+    /// Waits until each party sees what it should, then makes sure that nobody sees more.
+    pub(crate) async fn see(&self, question: &str, views: &Views) -> Result<()> {
+        let what = self.asked(question)?;
+        let named = |not_yet| {
+            let views = views.iter();
+            views.filter(move |(_, view)| NOT_YET.contains(&view.as_str()) == not_yet)
+        };
+        for (party, expected) in named(false) {
+            let text = format!("`{party}` to see `{question}` as `{expected}`");
+            within(PATIENCE, &text, || async {
+                let seen = self.view(what, party, expected).await?;
+                anyhow::ensure!(seen == *expected, "it sees `{seen}`");
+                Ok(Some(()))
+            })
+            .await?;
+        }
+        if named(true).next().is_some() {
+            tokio::time::sleep(STILL).await;
+        }
+        for (party, expected) in named(true) {
+            if self.is_away(party) {
+                continue;
+            }
+            let seen = self.view(what, party, expected).await?;
+            anyhow::ensure!(
+                seen == *expected,
+                "`{party}` sees `{question}` as `{seen}`, not `{expected}`"
+            );
+        }
+        Ok(())
+    }
+
+    async fn view(&self, asked: &Asked, party: &str, expected: &str) -> Result<&'static str> {
+        match party {
+            OVERSIGHT => self.in_the_log(asked).await,
+            "person" if !asked.names_somebody => Ok("nothing"),
+            "person" => self.of_the_person(asked).await,
+            agency if agency == asked.requester => self.of_the_requester(asked).await,
+            agency => self.of_another(asked, agency, expected).await,
+        }
+    }
+
+    async fn shown(&self, asked: &Asked) -> Result<RequestView> {
+        let federation = &self.town.federation;
+        federation
+            .show(&asked.requester, &asked.request, &asked.worker)
+            .await
+    }
+
+    async fn of_the_requester(&self, asked: &Asked) -> Result<&'static str> {
+        let view = self.shown(asked).await?;
+        Ok(match (&view.answer, view.line.status) {
+            (_, Status::Erased) => "erased",
+            (Some(answer), _) if answer.recalled => "recalled",
+            (Some(answer), _) => match answer.outcome.as_str() {
+                "released" => "facts",
+                "declined" => "declined",
+                "cannot_say" => "cannot_say",
+                other => anyhow::bail!("an outcome `{other}`"),
+            },
+            (None, status) => outside(status),
+        })
+    }
+
+    /// What the log tells about the person's data: that of the requester's status which is no
+    /// content.
+    async fn of_the_person(&self, asked: &Asked) -> Result<&'static str> {
+        let view = self.shown(asked).await?;
+        Ok(match &view.answer {
+            Some(answer) if answer.recalled => "recalled",
+            _ => outside(view.line.status),
+        })
+    }
+
+    async fn of_another(
+        &self,
+        asked: &Asked,
+        agency: &str,
+        expected: &str,
+    ) -> Result<&'static str> {
+        let federation = &self.town.federation;
+        let mut lines = federation.lines(agency, "inbox").await?;
+        lines.extend(federation.lines(agency, "requests").await?);
+        let line = lines.into_iter().find(|l| l.request == asked.request);
+        Ok(match line {
+            None => "nothing",
+            Some(RequestLine {
+                status: Status::HolderReview,
+                ..
+            }) => "reviews",
+            Some(line) => match outside(line.status) {
+                // A holder's list goes on saying that it answered. That this was recalled since is
+                // told to whoever has the answer.
+                "answered" if expected == "recalled" => "recalled",
+                seen => seen,
+            },
+        })
+    }
+
+    /// Whether the log has the request and its decision.
+    async fn in_the_log(&self, asked: &Asked) -> Result<&'static str> {
+        let found = self
+            .town
+            .federation
+            .cli(&[
+                "audit",
+                "search",
+                "--dir",
+                self.town
+                    .federation
+                    .agent_dir(OVERSIGHT)
+                    .to_str()
+                    .context("a path")?,
+                "--request",
+                &asked.request,
+            ])
+            .await?
+            .done()?;
+        let text = found.stdout;
+        Ok(if text.contains("decided") {
+            "entry"
+        } else {
+            "nothing"
+        })
+    }
+}
+
+/// Where it stands for whoever does not open the answer.
+const fn outside(status: Status) -> &'static str {
+    match status {
+        Status::Denied => "denied",
+        Status::Stopped => "stopped",
+        Status::Expired => "expired",
+        Status::Erased => "erased",
+        Status::Submitted
+        | Status::Decided
+        | Status::Queued
+        | Status::Offered
+        | Status::HolderReview => "waits",
+        Status::Released
+        | Status::Declined
+        | Status::CannotSay
+        | Status::Answered
+        | Status::Delivered
+        | Status::Viewed => "answered",
+    }
+}
