@@ -18,6 +18,7 @@ pub mod keys;
 pub mod merkle;
 pub mod note;
 pub mod replay;
+pub mod report;
 pub mod search;
 mod text;
 pub mod tiles;

@@ -6,6 +6,13 @@
 //! withdrawals, agencies that are away, the clock at midnight. Out of scope: what is in the facts.
 //!
 //! One clock for all nodes is set to the moments of the exercise, so a test needs `faketime`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: what is wrong should end the test where it stands"
+)]
 
 mod play;
 mod script;

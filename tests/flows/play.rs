@@ -2,12 +2,12 @@
 
 use crate::{
     script::{self, Advance, Agreement, Answer, Ask, Consent, Event, Expected, OpenCase, Withdraw},
-    town::{OVERSIGHT, PATIENCE, Town},
+    town::{EXE, OVERSIGHT, PATIENCE, Town},
 };
 use anyhow::{Context as _, Result, ensure};
 use passerelle_model::time::Timestamp;
 use passerelle_proto::views::{CaseView, RequestView};
-use passerelle_tests::{cli::Ran, office::within};
+use passerelle_tests::{cli::Ran, export::Export, office::within};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,7 +56,7 @@ pub(crate) async fn play(text: &str) -> Result<()> {
         let decided = export.count(&asked.request, "decided");
         ensure!(decided > 0, "no decision on `{name}` in the log");
     }
-    Ok(())
+    play.nobody_is_found_in_the_numbers(&export).await
 }
 
 fn texts<'a>(flag: &'a str, values: &'a [String]) -> Vec<&'a str> {
@@ -64,6 +64,30 @@ fn texts<'a>(flag: &'a str, values: &'a [String]) -> Vec<&'a str> {
 }
 
 impl Play {
+    /// A handful of people: a report about them says nothing.
+    async fn nobody_is_found_in_the_numbers(&self, export: &Export) -> Result<()> {
+        let file = export.path.to_str().context("a path that is not text")?;
+        let args = [
+            "report",
+            file,
+            "--rows",
+            "holder",
+            "--columns",
+            "outcome",
+            "--json",
+        ];
+        let said = self.town.federation.passerelle_audit(EXE, &args).await?;
+        ensure!(said.status.success(), "{said:?}");
+        let table: Value = serde_json::from_slice(&said.stdout)?;
+        let numbers = table["numbers"].as_array().context("no numbers")?;
+        let totals = [&table["row_totals"], &table["column_totals"]].into_iter();
+        let lines = numbers.iter().chain(totals).filter_map(Value::as_array);
+        let all: Vec<_> = lines.flatten().chain([&table["total"]]).collect();
+        ensure!(all.contains(&&Value::Null), "{table}");
+        ensure!(all.iter().all(|n| n.is_null() || **n == 0), "{table}");
+        Ok(())
+    }
+
     pub(crate) fn asked(&self, question: &str) -> Result<&Asked> {
         let asked = self.questions.get(question);
         asked.with_context(|| format!("`{question}` was not asked"))

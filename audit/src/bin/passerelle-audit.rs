@@ -26,6 +26,8 @@ mod exports;
 mod forks;
 #[path = "passerelle-audit/policies.rs"]
 mod policies;
+#[path = "passerelle-audit/report.rs"]
+mod report;
 #[path = "passerelle-audit/search.rs"]
 mod search;
 
@@ -86,6 +88,10 @@ enum Command {
     /// Search an export by period, agency, purpose, decision, rule and more. It is verified first.
     #[command(after_help = search::EXAMPLES)]
     Search(Box<search::SearchArguments>),
+    /// Count the exchanges of an export, so that nobody can be found in the numbers. It is verified
+    /// first.
+    #[command(after_help = report::EXAMPLES)]
+    Report(report::ReportArguments),
 }
 
 #[derive(Args)]
@@ -133,6 +139,7 @@ fn main() -> ExitCode {
         Command::Convert(arguments) => return exports::convert(&arguments),
         Command::Disclosures(arguments) => return exports::disclosures(&arguments),
         Command::Search(arguments) => return search::search(&arguments),
+        Command::Report(arguments) => return report::report(&arguments),
     };
     let policy = match policies::given(arguments.policy.as_deref()) {
         Ok(policy) => policy,
