@@ -23,6 +23,12 @@ pub(crate) enum Answer {
     Denied(BTreeSet<String>),
 }
 
+/// Who is asked: Cedar, or another engine in its place ([`crate::beside`]).
+pub(crate) trait Oracle {
+    /// What it says of this action with these candidates.
+    fn ask(&self, action: &'static str, set: Candidates<'_>) -> Result<Answer, EvaluationError>;
+}
+
 /// Cedar over one library, with what it said before.
 pub(crate) struct Evaluator {
     library: Library,
@@ -39,7 +45,6 @@ impl Evaluator {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn forgetful(library: Library) -> Self {
         Self {
             memory: Memory::none(),
@@ -70,13 +75,9 @@ pub(crate) struct Evaluation<'a> {
     base: OnceCell<Base>,
 }
 
-impl Evaluation<'_> {
-    /// What Cedar says of this action with these candidates, now or when it was asked the same.
-    pub(crate) fn ask(
-        &self,
-        action: &'static str,
-        set: Candidates<'_>,
-    ) -> Result<Answer, EvaluationError> {
+impl Oracle for Evaluation<'_> {
+    /// What Cedar says now, or said when it was asked the same.
+    fn ask(&self, action: &'static str, set: Candidates<'_>) -> Result<Answer, EvaluationError> {
         let times = Times {
             at: self.at,
             consent: set.consent.map(|c| c.period),
@@ -96,7 +97,9 @@ impl Evaluation<'_> {
         self.evaluator.memory.note(question, &answer);
         Ok(answer)
     }
+}
 
+impl Evaluation<'_> {
     fn slice(&self, set: Candidates<'_>) -> Result<Slice, SliceError> {
         let library = &self.evaluator.library;
         let slicer = Slicer {

@@ -10,6 +10,8 @@
 //! Everything fails closed. A bundle with an error or a warning anywhere is refused whole; an
 //! error during a decision is a denial (`policy_error`), never a release.
 
+#[cfg(feature = "beside")]
+pub mod beside;
 mod candidates;
 pub mod cases;
 mod cedar;

@@ -73,7 +73,6 @@ impl Memory {
     }
 
     /// One that remembers nothing.
-    #[cfg(test)]
     pub(crate) fn none() -> Self {
         Self {
             by_order: false,

@@ -17,7 +17,7 @@ use crate::{
     candidates::{Candidates, agreements, candidate_sets, consents, on_agreement},
     cedar::LoadError,
     entities::SliceError,
-    evaluation::{Answer, Evaluator},
+    evaluation::{Answer, Evaluator, Oracle},
     library::{
         AGREEMENT_ABSENT, CONSENT_ABSENT, Library, NO_RULE_PERMITS, POLICY_ERROR, embedded_files,
     },
@@ -88,9 +88,12 @@ impl CedarPdp {
         })
     }
 
-    /// As [`CedarPdp::load_embedded`], asking Cedar each time.
-    #[cfg(test)]
-    pub(crate) fn load_forgetful() -> Result<Self, LoadError> {
+    /// As [`CedarPdp::load_embedded`], asking Cedar each time: the same rulings, slower. For tests
+    /// of what is remembered, and to measure an evaluation.
+    ///
+    /// # Errors
+    /// The bundle does not pass the checks of [`Library::load`].
+    pub fn load_forgetful() -> Result<Self, LoadError> {
         Ok(Self {
             evaluator: Evaluator::forgetful(Library::load(&embedded_files())?),
         })
@@ -106,8 +109,16 @@ impl CedarPdp {
     /// # Errors
     /// The matter does not fit the schema, or a policy failed on it.
     pub fn try_rule(&self, matter: &Matter) -> Result<Ruling, EvaluationError> {
+        self.rule_by(matter, &self.evaluator.begin(matter)?)
+    }
+
+    /// The ruling by what `evaluation` says of each set of candidates.
+    pub(crate) fn rule_by(
+        &self,
+        matter: &Matter,
+        evaluation: &dyn Oracle,
+    ) -> Result<Ruling, EvaluationError> {
         let (consents, agreements) = (consents(matter)?, agreements(matter)?);
-        let evaluation = self.evaluator.begin(matter)?;
         let mut denials = Vec::new();
         let mut tried = Vec::new();
         // A permit by any set comes before a review by any other, so permits are looked for first.

@@ -12,6 +12,7 @@ mod generate;
 mod growth;
 mod log_node;
 mod plot;
+mod policy;
 mod primitives;
 mod proc;
 mod profile;
@@ -42,6 +43,7 @@ Examples:
   cargo run --release -p passerelle-bench                      everything, some 15 minutes
   cargo run --release -p passerelle-bench -- --quick           under 3 minutes
   cargo run --release -p passerelle-bench -- --only exchange,primitives
+  cargo run --release -p passerelle-bench -- policy            one decision, beside regorus
   cargo run --release -p passerelle-bench -- tessera --go \"$(deploy/go.sh)\"";
 
 /// A part of the benchmark.
@@ -93,6 +95,8 @@ enum Other {
         /// Where it listens
         address: SocketAddr,
     },
+    /// One decision, beside regorus, under 2 minutes
+    Policy,
     /// Durable entries a second beside Tessera's POSIX log, some 5 minutes
     Tessera {
         /// A Go, such as `deploy/go.sh` finds
@@ -116,6 +120,7 @@ fn main() -> Result<()> {
         match args.other.clone() {
             Some(Other::Relay(hidden)) => relay::node(hidden).await,
             Some(Other::LogNode { dir, address }) => tessera::node(&dir, address).await,
+            Some(Other::Policy) => policy::compare(&args.work, &args.out),
             Some(Other::Tessera { go }) => tessera::compare(&go, &args.work, &args.out).await,
             None => run(args).await,
         }
