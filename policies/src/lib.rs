@@ -10,6 +10,7 @@
 //! Everything fails closed. A bundle with an error or a warning anywhere is refused whole; an
 //! error during a decision is a denial (`policy_error`), never a release.
 
+pub mod bundle;
 mod candidates;
 pub mod cases;
 mod cedar;
@@ -41,6 +42,7 @@ mod page_tests;
 #[cfg(test)]
 mod property_tests;
 
+pub use bundle::Bundle;
 pub use duties::Duty;
 pub use library::{Library, embedded_files};
 pub use local::{LocalMatter, LocalPdp, LocalRuling, RecordFacts, Verdict};
