@@ -287,7 +287,8 @@ fn state_one(view: &mut Overlay<'_>, at: Timestamp, stated: &Stated) -> Result<(
         | Body::Agreement(_)
         | Body::AgreementSignature(_)
         | Body::CaseOpening(_)
-        | Body::CaseAdvance(_) => Ok(()),
+        | Body::CaseAdvance(_)
+        | Body::BundleEndorsement(_) => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     apply::{edit_ask, edit_hold, edit_meta, note_withdrawal},
     event::Noticed,
     late::heard,
-    seals, settlement, standing,
+    rules, seals, settlement, standing,
     state::{self, AnswerRow, HoldRow, MemberRow, Step, key},
 };
 use passerelle_model::{
@@ -111,9 +111,12 @@ pub(crate) fn noticed(
             until,
             counts,
         } => seals::note(view, me, notice, (*from, *until), counts.get(me), entry.at),
-        EntryBody::Founded { .. }
-        | EntryBody::BundleActivated { .. }
-        | EntryBody::Invited { .. }
+        EntryBody::Founded { bundle, .. } => rules::founded(view, bundle),
+        EntryBody::BundleProposed { terms } => rules::proposed(view, terms, entry.at, notice.index),
+        EntryBody::BundleActivated { bundle } => {
+            rules::activated(view, bundle, entry.at, notice.index)
+        }
+        EntryBody::Invited { .. }
         | EntryBody::Refused { .. }
         | EntryBody::WithdrawalCarriedOut { .. }
         | EntryBody::HandlesEvaluated { .. } => Ok(()),
@@ -191,6 +194,7 @@ fn revoked(view: &mut Overlay<'_>, index: u64, agency: &AgencyId) -> Result<(), 
         return Ok(());
     }
     row.active = false;
+    rules::forgotten(view, agency)?;
     state::put(view, key::of(key::MEMBER, agency.as_str().as_bytes()), &row)
 }
 
@@ -251,6 +255,7 @@ fn said(
         Body::AgreementSignature(signature) => signed(view, agency, &signature),
         Body::CaseOpening(opening) => case_opened(view, agency, opening, notice.index),
         Body::CaseAdvance(advance) => case_advanced(view, me, advance, notice),
+        Body::BundleEndorsement(endorsement) => rules::endorsed(view, agency, &endorsement),
     }
 }
 

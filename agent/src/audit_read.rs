@@ -32,7 +32,7 @@ use std::time::Duration;
 use tokio::{task::block_in_place, time::timeout};
 
 /// How long one reply may take.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// Most bytes of entries held in memory at once.
 const MAX_BYTES: usize = 512 * 1024 * 1024;
 /// Most entries on a page.

@@ -2,6 +2,7 @@
 
 use crate::{
     alerts::Alerts,
+    bundles::Bundles,
     config::Config,
     csr::TlsIdentity,
     forks::Forks,
@@ -38,6 +39,8 @@ pub struct Context {
     pub vault: Vault,
     /// When the certificate ends, if it can be read.
     pub certificate_ends: Option<Timestamp>,
+    /// The bundles of rules that it holds.
+    pub bundles: Bundles,
     /// Whom it believes, as of the members that it knows.
     pub trust: Kept,
     /// Proofs that the log was rewritten.
@@ -80,6 +83,7 @@ impl Context {
             policy,
             vault: Vault::open_on(home, disk)?,
             certificate_ends: certificate.ok().and_then(|c| c.ends()),
+            bundles: Bundles::open(&home.path("")),
             trust: Kept::default(),
             forks: Forks::new(&home.path("")),
             alerts: Alerts::new(&home.path("")),

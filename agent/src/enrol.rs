@@ -16,7 +16,12 @@ use crate::{
     tls_client::{BrokerConnector, ConnectError, EnrolmentConnector, root_has_fingerprint},
 };
 use passerelle_audit::note::VerifierKey;
-use passerelle_model::{bytes::PublicKey, error::ErrorCode, ids::AgencyId, panel::Panel};
+use passerelle_model::{
+    bytes::{Digest, PublicKey},
+    error::ErrorCode,
+    ids::AgencyId,
+    panel::Panel,
+};
 use passerelle_proto::{
     invitation::Invitation,
     v1::{EnrolRequest, EnrolResponse, enrolment_client::EnrolmentClient},
@@ -226,6 +231,7 @@ fn check(response: &EnrolResponse, invitation: &Invitation) -> Result<Membership
         permit_key: public(&response.permit_key, "the permit key")?,
         oprf_key: public(&response.oprf_key, "the key of the oblivious function")?,
         panel: Panel::try_from(response.witness_panel).map_err(|_| wrong("the witness panel"))?,
+        bundle: Some(Digest::from_slice(&response.bundle).ok_or(wrong("the policy bundle"))?),
         joined: response.index,
     })
 }

@@ -117,11 +117,19 @@ pub(crate) fn use_permit(
     trust: &Trust,
     now: Timestamp,
 ) -> Result<Vec<Event>, ErrorCode> {
-    let checked = permitted(context, notice, trust, now);
+    let checked = match permitted(context, notice, trust, now) {
+        // It was in order when it came. The rules have changed since: as with one that is over,
+        // another is asked for.
+        Err(ErrorCode::BundleNotHeld | ErrorCode::BundleNotEndorsed) => {
+            Err(ErrorCode::PermitExpired)
+        }
+        checked => checked,
+    };
     use_checked(context, view, checked, notice, permit, row, now)
 }
 
-/// The permit, if it holds and enough members witness for this agency to use any.
+/// The permit, if it holds, by the rules in force, and if enough members witness for this agency
+/// to use any.
 fn permitted(
     context: &Context,
     notice: &CheckedNotice,
@@ -131,7 +139,13 @@ fn permitted(
     if (trust.witnesses().len() as u64) < context.config.min_witnesses {
         return Err(ErrorCode::NoQuorum);
     }
-    check_permit(notice, trust, now)
+    let in_force = context.bundles.usable(trust.rules(), now)?;
+    let checked = check_permit(notice, trust, now)?;
+    if checked.permit().bundle != in_force {
+        // Decided by rules of before, or by rules that are not known here yet.
+        return Err(ErrorCode::BundleNotHeld);
+    }
+    Ok(checked)
 }
 
 fn use_checked(
@@ -146,9 +160,15 @@ fn use_checked(
     match checked {
         Ok(checked) => proceed(context, view, &checked, row, now),
         Err(ErrorCode::PermitExpired) => renew(context, permit, row, now),
-        Err(code @ (ErrorCode::Stale | ErrorCode::UnknownAgency | ErrorCode::NoQuorum)) => {
-            // A clock that is off, a member or witnesses not heard of yet: another offer may be in
-            // order.
+        Err(
+            code @ (ErrorCode::Stale
+            | ErrorCode::UnknownAgency
+            | ErrorCode::NoQuorum
+            | ErrorCode::BundleNotHeld
+            | ErrorCode::BundleNotEndorsed),
+        ) => {
+            // A clock that is off; a member, witnesses or rules not heard of yet: another offer may
+            // be in order.
             tracing::warn!(request = %permit.request, index = notice.index(), %code,
                 "permit not used for now");
             Ok(Vec::new())

@@ -6,6 +6,7 @@
 //! keys/             signing.pem, sealing.key, witness.pem; sealing.former after a renewal
 //! renewal/          an enrolment that replaces keys and certificate, until it is carried out
 //! tls/              agent.pem (certificate and key), ca.pem, request.pem
+//! bundles/          the rules that it holds, a file each
 //! vault.keys        one key a request of ours, for what the journal has sealed; erased in place
 //! journal/          the truth
 //! projection/       derived
@@ -23,7 +24,7 @@ use crate::{
 use passerelle_audit::{cosignature::Cosigner, dsse::SigningKey, note::VerifierKey};
 use passerelle_journal::durable_file::{write_atomically, write_new};
 use passerelle_model::{
-    bytes::PublicKey,
+    bytes::{Digest, PublicKey},
     ids::{AgencyId, FederationId, witness_name},
     panel::Panel,
     vocabulary::Sector,
@@ -107,6 +108,10 @@ pub struct Membership {
     pub oprf_key: PublicKey,
     /// How many members witness for all: fixed for good when the federation was founded.
     pub panel: Panel,
+    /// Digest of the rules that were in force then, as the broker said: who enrols accepts them.
+    /// What counts is this agent's own count ([`crate::rules`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Digest>,
     /// Index of the entry by which it joined.
     pub joined: u64,
 }

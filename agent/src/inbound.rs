@@ -143,7 +143,8 @@ fn follow(
             | Body::Agreement(_)
             | Body::AgreementSignature(_)
             | Body::CaseOpening(_)
-            | Body::CaseAdvance(_) => Ok(Offer::default()),
+            | Body::CaseAdvance(_)
+            | Body::BundleEndorsement(_) => Ok(Offer::default()),
         };
     }
     if let EntryBody::Offered { permit } = &notice.entry().body {
@@ -237,6 +238,7 @@ const fn is_passing(code: ErrorCode) -> bool {
         ErrorCode::RateLimited
             | ErrorCode::Unavailable
             | ErrorCode::NoQuorum
+            | ErrorCode::BundleNotHeld
             | ErrorCode::Storage
             | ErrorCode::Internal
     )

@@ -7,6 +7,7 @@ use crate::{
     event::{Event, Stated},
     handle::{Blinding, MAX_BATCH},
     holder::storage,
+    late,
     link::{Evaluator, Link},
     mirror::Mirror,
     person::Person,
@@ -97,8 +98,16 @@ impl Node {
             return Ok(Settled::Queued);
         };
         self.wait_for(NOTICE_TIMEOUT, key::META.to_vec(), |node| {
-            let seen = state::meta(node.core.view()).map_err(storage)?.next_notice;
-            Ok(index.is_none_or(|index| seen > index).then_some(()))
+            let view = node.core.view();
+            let seen = state::meta(view).map_err(storage)?.next_notice;
+            // What is for all comes in an order of its own.
+            let came = match index {
+                Some(index) if seen <= index => {
+                    late::was_heard(view, true, index).map_err(storage)?
+                }
+                Some(_) | None => true,
+            };
+            Ok(came.then_some(()))
         })
         .await?;
         Ok(Settled::Logged(index))

@@ -21,6 +21,8 @@ impl Home {
         let old = self.membership()?;
         let same = Membership {
             joined: renewed.joined,
+            // The rules may have changed; every agency counts that for itself.
+            bundle: renewed.bundle,
             ..old.clone()
         };
         if same == *renewed {
@@ -115,6 +117,7 @@ mod tests {
             permit_key: PublicKey([1; 32]),
             oprf_key: PublicKey([2; 32]),
             panel: Panel::default(),
+            bundle: None,
             joined,
         }
     }

@@ -65,7 +65,8 @@ pub struct Question {
 /// vault, and durable before the journal is.
 ///
 /// # Errors
-/// [`ErrorCode::UnknownAgency`]; [`ErrorCode::TooLarge`] for a justification that can't be sealed;
+/// [`ErrorCode::UnknownAgency`]; [`ErrorCode::BundleNotHeld`] or [`ErrorCode::BundleNotEndorsed`]
+/// without lawful rules held here; [`ErrorCode::TooLarge`] for a justification that can't be sealed;
 /// the store, or no randomness.
 pub fn ask(
     context: &Context,
@@ -92,6 +93,8 @@ pub fn ask_as(
     let holder = trust
         .active(&question.holder)
         .ok_or(ErrorCode::UnknownAgency)?;
+    // Who does not hold the rules, or has not agreed to those that are claimed, does not ask.
+    context.bundles.usable(trust.rules(), now)?;
     let reply = ReplyKey::generate().map_err(|_| ErrorCode::Internal)?;
     let subject = match question.subject {
         Some(handle) => Some(entropy::opening(Field::Subject, &handle.0)?),

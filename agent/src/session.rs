@@ -8,7 +8,7 @@
 //! answered for it, and a statement that arrives twice counts once.
 
 use crate::{
-    entropy,
+    bundles, entropy,
     exchange::{self, Asked, DEADLINE, Exchange, Moment},
     holder::storage,
     inbound::{self, Settlement},
@@ -137,9 +137,10 @@ async fn attach(
     *up_since = Some(Instant::now());
     link.up();
     let completing = AbortOnDrop(tokio::spawn(complete_handles(node.clone())));
+    let holding = AbortOnDrop(tokio::spawn(bundles::keep(node.clone())));
     let asking = AbortOnDrop(tokio::spawn(ask_again(node.clone())));
     let ended = stream.pump(&mut inbound, evaluations).await;
-    drop((completing, asking));
+    drop((completing, asking, holding));
     ended
 }
 

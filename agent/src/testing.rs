@@ -6,6 +6,7 @@ use crate::{
     event::Event,
     home::{Home, Identity, Keys, Membership},
     requester::Question,
+    rules::Rules,
     seal::SealingKeys,
     trust::{Anchors, Member, Trust, witness_key},
     vault::{self, Vault},
@@ -24,7 +25,7 @@ use passerelle_model::{
     bytes::{Digest, Nonce, PublicKey, Signature},
     canonical,
     commitment::Opening,
-    entry::{Entry, EntryBody},
+    entry::{BrokerKeys, Entry, EntryBody},
     ids::{AgencyId, RequestId, witness_name},
     panel::Panel,
     permit::{PAYLOAD_TYPE, Permit},
@@ -37,6 +38,8 @@ use passerelle_proto::{convert, v1};
 use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 
 pub(crate) const NOW: Timestamp = Timestamp(1_795_269_789_000);
+/// The digest of the rules that the federation begins with, which every agency holds.
+pub(crate) const RULES: Digest = Digest([0; 32]);
 pub(crate) const NAMES: [&str; 3] = ["police", "clinic", "mentors"];
 
 pub(crate) fn agency(name: &str) -> AgencyId {
@@ -115,7 +118,7 @@ impl Federation {
             };
             (agency(name), member)
         });
-        Trust::new(self.anchors(name), members.collect())
+        Trust::new(self.anchors(name), members.collect()).with_rules(Rules::founding(RULES))
     }
 
     /// The context of an agency whose files are in `dir`.
@@ -131,6 +134,7 @@ impl Federation {
             permit_key: anchors.permit,
             oprf_key: PublicKey([0; 32]),
             panel: Panel::default(),
+            bundle: None,
             joined: 0,
         };
         let keys = self.keys(name);
@@ -153,6 +157,7 @@ impl Federation {
             policy: LocalPdp::load(None).unwrap(),
             vault: Vault::open_on(&home, &OsDisk).unwrap(),
             certificate_ends: None,
+            bundles: crate::bundles::Bundles::with_shipped(dir, RULES),
             trust: crate::trust::Kept::default(),
             forks: crate::forks::Forks::new(dir),
             alerts: crate::alerts::Alerts::new(dir),
@@ -173,10 +178,7 @@ impl Federation {
             body,
             nonce: Nonce([7; 32]),
         };
-        let membership = matches!(
-            entry.body,
-            EntryBody::Enrolled { .. } | EntryBody::Revoked { .. }
-        );
+        let membership = entry.body.is_for_all();
         let bytes = entry.to_bytes().unwrap();
         self.notice_of(bytes, membership, cosigners)
     }
@@ -230,6 +232,21 @@ impl Federation {
             cosignature::add(&mut signed, cosigner.verifier_key(), line).unwrap();
         }
         signed.note().to_string()
+    }
+
+    /// The beginning of the log, as the broker sends it to a new member.
+    pub(crate) fn founding(&mut self) -> v1::Notice {
+        let body = EntryBody::Founded {
+            federation: "nord".parse().unwrap(),
+            keys: BrokerKeys {
+                checkpoint: self.signer.verifier_key().to_string(),
+                permit: self.permit.public_key(),
+                oprf: PublicKey([0; 32]),
+            },
+            bundle: RULES,
+            panel: Panel::default(),
+        };
+        self.notice(NOW, body, &NAMES)
     }
 
     /// All members' enrolments, as the broker sends them to a new member.
@@ -302,7 +319,7 @@ pub(crate) fn permit_for(requester: &str, envelope: &Envelope, at: Timestamp) ->
         review: false,
         obligations: Vec::new(),
         decision: 0,
-        bundle: Digest([0; 32]),
+        bundle: RULES,
         issued_at: at,
         not_after: at.plus_s(600),
     }

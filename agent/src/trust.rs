@@ -6,7 +6,10 @@
 //! asked for before it is known who the witnesses are. Everything else needs the quorum.
 //! Out of scope: k-of-n signatures of members under a change of membership.
 
-use crate::state;
+use crate::{
+    rules::{self, Rules},
+    state,
+};
 use passerelle_audit::{
     note::{Note, SignatureType, VerifierKey},
     tlog_proof::{TlogProofError, Witnessed},
@@ -71,6 +74,7 @@ pub struct Trust {
     members: BTreeMap<AgencyId, Member>,
     witnesses: Vec<VerifierKey>,
     quorum: usize,
+    rules: Rules,
     /// Checkpoints that were believed by these members, the newest last.
     believed: Arc<Mutex<VecDeque<Believed>>>,
 }
@@ -103,8 +107,20 @@ impl Trust {
             members,
             witnesses,
             quorum,
+            rules: Rules::default(),
             believed: Arc::default(),
         }
+    }
+
+    /// With these rules in force.
+    #[must_use]
+    pub fn with_rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// The rules in force, by this agent's own count.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// With the members that the projection knows.
@@ -125,7 +141,7 @@ impl Trust {
                 (agency, member)
             })
             .collect();
-        Ok(Self::new(anchors.clone(), members))
+        Ok(Self::new(anchors.clone(), members).with_rules(rules::rules(view)?))
     }
 
     /// The member, active or not.
@@ -206,7 +222,7 @@ impl Kept {
     /// # Errors
     /// The store fails.
     pub fn load(&self, anchors: &Anchors, view: &dyn Read) -> Result<Arc<Trust>, StoreError> {
-        // The members change by membership notices alone, and each moves this cursor.
+        // Members and rules change by the notices for all alone, and each moves this cursor.
         let version = state::meta(view)?.next_member;
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, trust)) = &*kept

@@ -109,8 +109,8 @@ fn proof_code(error: &TlogProofError) -> ErrorCode {
 }
 
 /// Checks that the entry of `wire` is in the log at its index, in a tree that a quorum of the
-/// members and this agency's own witness have cosigned. Membership entries need the own witness
-/// only (see [`crate::trust`]).
+/// members and this agency's own witness have cosigned. Entries for all need the own witness only
+/// (see [`crate::trust`]).
 ///
 /// # Errors
 /// The broker misbehaved, or too few witnesses are up. Nothing of the notice may be used; it will
@@ -143,10 +143,7 @@ pub fn check_notice(wire: v1::Notice, trust: &Trust) -> Result<Checked, ErrorCod
         Err(_) if membership || is_known_type(&entry_bytes) => return Err(ErrorCode::Malformed),
         Err(_) => None,
     };
-    let is_membership = entry.as_ref().is_some_and(|entry| {
-        let body = &entry.body;
-        matches!(body, EntryBody::Enrolled { .. } | EntryBody::Revoked { .. })
-    });
+    let is_membership = entry.as_ref().is_some_and(|entry| entry.body.is_for_all());
     if is_membership != membership {
         return Err(ErrorCode::Malformed);
     }

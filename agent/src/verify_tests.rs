@@ -259,8 +259,9 @@ fn a_tampered_proof_or_entry_is_refused() {
     let mut asked = asked();
     asked.federation.notice(
         NOW,
-        EntryBody::BundleActivated {
-            bundle: Digest([0; 32]),
+        EntryBody::HandlesEvaluated {
+            agency: agency("clinic"),
+            count: 1,
         },
         &[],
     );
@@ -315,8 +316,9 @@ fn too_few_witnesses_or_without_our_own_is_refused() {
         &["police", "mentors"],
         &[],
     ] {
-        let body = EntryBody::BundleActivated {
-            bundle: Digest([0; 32]),
+        let body = EntryBody::HandlesEvaluated {
+            agency: agency("clinic"),
+            count: 1,
         };
         let notice = asked.federation.notice(NOW, body, cosigners);
         let trust = asked.federation.trust("clinic");
@@ -380,8 +382,9 @@ fn membership_entries_go_by_their_own_cursor_only() {
     );
     let mut other = federation.notice(
         NOW,
-        EntryBody::BundleActivated {
-            bundle: Digest([0; 32]),
+        EntryBody::HandlesEvaluated {
+            agency: agency("clinic"),
+            count: 1,
         },
         &["clinic"],
     );

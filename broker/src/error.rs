@@ -80,6 +80,21 @@ pub enum BrokerError {
     /// The policy bundle does not load.
     #[error("the policy bundle does not load: {0}")]
     Bundle(String),
+    /// What was proposed is not a sound bundle.
+    #[error("the bundle is refused: {0}")]
+    BadBundle(String),
+    /// The rules in force are not in the directory.
+    #[error(
+        "the rules in force, `{bundle}`, are not here, and only the agencies can put others in \
+         force: put their bundle file at `{path}` (any agency holds a copy in its directory \
+         `bundles`), or start the program that the federation began with"
+    )]
+    BundleNotHeld {
+        /// Their digest.
+        bundle: String,
+        /// Where the file belongs.
+        path: PathBuf,
+    },
     /// The listener failed.
     #[error("cannot listen on `{address}`: {source}")]
     Listen {

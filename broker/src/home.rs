@@ -5,6 +5,7 @@
 //! broker.toml          federation, limits, outside witnesses
 //! keys/                checkpoint.pem, permit.pem (Ed25519), oprf.key (32 bytes)   mode 0600
 //! tls/                 ca.pem (root with key), server.pem (chain), server.key      mode 0600
+//! bundles/             the rules in force and proposed, a file each
 //! journal/  projection/
 //! admin.sock           while it runs
 //! ```

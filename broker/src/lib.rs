@@ -5,6 +5,7 @@
 //! which it can't read.
 
 pub mod acceptor;
+pub mod bundles;
 pub mod ca;
 pub mod clock;
 pub mod connections;
@@ -29,5 +30,5 @@ mod turns;
 pub mod witnesses;
 
 pub use error::BrokerError;
-pub use operator::{Invited, init, invite, revoke, status};
+pub use operator::{Invited, Proposed, init, invite, propose_bundle, revoke, status};
 pub use serve::{Serving, start};

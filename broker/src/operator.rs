@@ -1,6 +1,7 @@
 //! The operator's commands: on the running broker if there is one, else on its directory.
 
 use crate::{
+    bundles::{self, BundleStore},
     clock,
     error::BrokerError,
     home::{self, Home},
@@ -17,6 +18,7 @@ use passerelle_model::{
     panel::Panel,
     vocabulary::Sector,
 };
+use passerelle_policies::Bundle;
 use passerelle_proto::{convert, v1, views};
 use std::path::{Path, PathBuf};
 use tokio::net::UnixStream;
@@ -29,6 +31,8 @@ pub fn init(dir: &Path, federation: &FederationId, panel: Panel) -> Result<(), B
     home::create(dir, federation)?;
     let home = Home::open(dir)?;
     let keys = home.public_keys()?;
+    let shipped = Bundle::shipped(home.config.packs.as_ref());
+    BundleStore::new(dir).keep(&shipped.map_err(|e| BrokerError::Bundle(e.to_string()))?)?;
     run_offline(
         dir,
         &Command::Found {
@@ -112,6 +116,43 @@ pub async fn revoke(dir: &Path, agency: &AgencyId) -> Result<(u64, u32), BrokerE
         )?,
         0,
     ))
+}
+
+/// A bundle that was proposed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposed {
+    /// Digest of its rules.
+    pub bundle: String,
+    /// Index of its entry.
+    pub index: u64,
+}
+
+/// Proposes the bundle in this file to the agencies.
+///
+/// # Errors
+/// [`BrokerError::BadBundle`] with everything that is wrong with it; a refusal.
+pub async fn propose_bundle(dir: &Path, file: Vec<u8>) -> Result<Proposed, BrokerError> {
+    if let Some(client) = running(dir).await {
+        let mut client = client.max_encoding_message_size(usize::MAX);
+        let reply = client.propose_bundle(v1::ProposeBundleRequest { file });
+        let v1::ProposeBundleResponse { bundle, index } = reply
+            .await
+            .map_err(|status| match convert::code_of(&status) {
+                // The reasons are in the words.
+                Some(ErrorCode::Malformed) => BrokerError::BadBundle(status.message().to_owned()),
+                _ => refused(&status),
+            })?
+            .into_inner();
+        return Ok(Proposed { bundle, index });
+    }
+    Home::open(dir)?;
+    let bundle = bundles::proposed(&BundleStore::new(dir), &file)?;
+    let terms = bundle.terms().clone();
+    let index = run_offline(dir, &Command::ProposeBundle { terms })?;
+    Ok(Proposed {
+        bundle: bundle.digest().to_hex(),
+        index,
+    })
 }
 
 /// How the broker in `dir` is, and whether it runs.

@@ -5,6 +5,7 @@
 //! simulation by hand. Out of scope: queues, who waits for a reply.
 
 use crate::{
+    bundles::BundleStore,
     error::BrokerError,
     ledger::{Ledger, View},
 };
@@ -13,6 +14,7 @@ use passerelle_model::{
     entry::{EntryBody, Record},
     ids::{AgencyId, RequestId},
     pdp::{Effect, PolicyDecisionPoint},
+    state,
     statement::Body,
     time::Timestamp,
 };
@@ -59,6 +61,7 @@ pub struct Order {
     ledger: Ledger,
     pdp: Arc<dyn PolicyDecisionPoint>,
     reachable: Reachable,
+    bundles: Option<Arc<BundleStore>>,
 }
 
 /// What one batch came to.
@@ -89,6 +92,16 @@ impl Order {
             ledger,
             pdp,
             reachable,
+            bundles: None,
+        }
+    }
+
+    /// With these bundles to go over to, once the agencies have endorsed one.
+    #[must_use]
+    pub fn with_bundles(self, bundles: Arc<BundleStore>) -> Self {
+        Self {
+            bundles: Some(bundles),
+            ..self
         }
     }
 
@@ -132,10 +145,51 @@ impl Order {
         if !finished.records.is_empty() {
             self.ledger.commit(finished)?;
         }
+        let membership = self.follow_the_agencies(surroundings)? || membership;
         Ok(Sequenced {
             replies,
             membership,
         })
+    }
+
+    /// Puts the bundle in force that enough agencies have endorsed, if there is one. Between two
+    /// batches: within one, all is decided by the same rules.
+    fn follow_the_agencies(
+        &mut self,
+        surroundings: &mut dyn Surroundings,
+    ) -> Result<bool, BrokerError> {
+        let Some(bundles) = &self.bundles else {
+            return Ok(false);
+        };
+        let now = surroundings.now();
+        let view = self.ledger.view().projection.clone();
+        let Some(proposal) = state::endorsed(view.as_ref(), now)? else {
+            return Ok(false);
+        };
+        let pdp = match bundles.pdp(&proposal.terms) {
+            Ok(Some(pdp)) => pdp,
+            // It was stored before it was proposed: somebody has removed or changed it.
+            missing => {
+                let bundle = proposal.terms.bundle;
+                let error = missing.err().map(|e| e.to_string()).unwrap_or_default();
+                tracing::error!(%bundle, error, "the agencies have endorsed rules whose file is \
+                    not here: those before stay in force; put it back and start again");
+                self.bundles = None;
+                return Ok(false);
+            }
+        };
+        let mut batch = self.ledger.batch(pdp.as_ref());
+        let (reply, _) = batch.run(&Command::ActivateBundle, now, surroundings.seed()?)?;
+        let finished = batch.finish();
+        if !matches!(reply, Reply::Done { .. }) {
+            return Ok(false);
+        }
+        self.ledger.commit(finished)?;
+        let bundle = proposal.terms.bundle;
+        tracing::info!(%bundle, "the agencies have put other rules in force");
+        bundles.only(&proposal.terms)?;
+        self.pdp = pdp;
+        Ok(true)
     }
 }
 
@@ -160,8 +214,5 @@ fn permitted(records: &[Record], reachable: &Reachable) -> Option<RequestId> {
 }
 
 fn changes_membership(record: &Record) -> bool {
-    matches!(
-        record.entry.body,
-        EntryBody::Enrolled { .. } | EntryBody::Revoked { .. }
-    )
+    record.entry.body.is_for_all()
 }

@@ -2,6 +2,7 @@
 //! durable in one write, and only then answers.
 
 use crate::{
+    bundles::BundleStore,
     clock,
     error::BrokerError,
     home,
@@ -58,6 +59,7 @@ pub type Running = thread::JoinHandle<Result<(), BrokerError>>;
 pub fn start(
     ledger: Ledger,
     pdp: Arc<dyn PolicyDecisionPoint>,
+    bundles: Arc<BundleStore>,
 ) -> Result<(Sequencer, Running), BrokerError> {
     let (jobs, queue) = mpsc::channel(QUEUE);
     let first = Progress {
@@ -68,7 +70,7 @@ pub fn start(
     let reachable = Reachable::default();
     let view = ledger.view().clone();
     let worker = Worker {
-        order: Order::new(ledger, pdp, reachable.clone()),
+        order: Order::new(ledger, pdp, reachable.clone()).with_bundles(bundles),
         tell,
     };
     let running = thread::Builder::new()

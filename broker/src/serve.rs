@@ -3,10 +3,11 @@
 
 use crate::{
     acceptor::{Acceptor, Connections, Limits},
+    bundles::{self, BundleStore},
     clock,
     error::BrokerError,
     home::Home,
-    ledger::Ledger,
+    ledger::{Ledger, View},
     notices::Notices,
     outside,
     rate::Allowances,
@@ -19,7 +20,8 @@ use crate::{
     tls::{RevokedSerials, ServerCertificate, server_config},
     witnesses::Witnesses,
 };
-use passerelle_model::{decide::Command, pdp::PolicyDecisionPoint, state};
+use passerelle_model::{decide::Command, error::ErrorCode, pdp::PolicyDecisionPoint, state};
+use passerelle_policies::{Bundle, bundle::MAX_BUNDLE_BYTES};
 use passerelle_proto::{FILE_DESCRIPTORS, MAX_MESSAGE_BYTES, v1};
 use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use tokio::net::{TcpListener, UnixListener};
@@ -63,8 +65,8 @@ pub fn embedded_pdp() -> Result<Arc<dyn PolicyDecisionPoint>, BrokerError> {
 }
 
 /// The policy decision point of the embedded library, with the legal packs that the federation
-/// uses. Which they are is in the digest of the bundle, so other packs are another bundle, whose
-/// activation is an entry.
+/// uses. Which they are is in the digest of the bundle, so other packs are another bundle, which
+/// the agencies have to endorse.
 pub(crate) fn pdp_with(
     packs: Option<&BTreeSet<String>>,
 ) -> Result<Arc<dyn PolicyDecisionPoint>, BrokerError> {
@@ -75,6 +77,24 @@ pub(crate) fn pdp_with(
     Ok(Arc::new(
         pdp.map_err(|e| BrokerError::Bundle(e.to_string()))?,
     ))
+}
+
+/// The decision point to start with, and whether it is to be put in force: that of the program
+/// and its configuration as long as nobody has joined, and from then on that of the rules that the
+/// log says are in force.
+fn rules_for(
+    store: &BundleStore,
+    packs: Option<&BTreeSet<String>>,
+    view: &View,
+) -> Result<(Arc<dyn PolicyDecisionPoint>, bool), BrokerError> {
+    let shipped = Bundle::shipped(packs).map_err(|e| BrokerError::Bundle(e.to_string()))?;
+    let projection = view.projection.as_ref();
+    let federation = state::federation(projection)?;
+    let federation = federation.ok_or(BrokerError::Refused(ErrorCode::WrongState))?;
+    let has_members = !state::agencies(projection)?.is_empty();
+    let pdp = bundles::in_force(store, &shipped, &federation.terms, has_members)?;
+    let is_new = pdp.bundle() != federation.bundle;
+    Ok((pdp, is_new))
 }
 
 /// A broker that listens.
@@ -101,7 +121,6 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
         Some(address) => Some(listen_for_tiles(address).await?),
         None => None,
     };
-    let pdp = pdp_with(home.config.packs.as_ref())?;
     let outside_witnesses = home.outside()?;
     let certificate = home.server_certificate()?;
     let keys = home.public_keys()?;
@@ -112,13 +131,16 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
         .into_iter()
         .filter(|a| !a.active);
     let revoked: RevokedSerials = former.map(|a| a.certificate).collect();
-    let (sequencer, running) = sequencer::start(ledger, pdp)?;
+    let bundles = Arc::new(BundleStore::new(dir));
+    let (pdp, is_new) = rules_for(&bundles, home.config.packs.as_ref(), &view)?;
+    let (sequencer, running) = sequencer::start(ledger, pdp, bundles.clone())?;
     let federation = home.config.federation.clone();
     let broker = Arc::new(Broker {
         witnesses: Witnesses::new(federation.clone(), home.checkpoint.clone(), view.clone())?,
         outside: outside_witnesses,
         notices: Notices::new(view, home.permit.clone()),
         keys,
+        bundles,
         allowances: Allowances::new(home.config.limits),
         oprf: home.oprf,
         connections: Connections::new(revoked.clone()),
@@ -140,11 +162,10 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
         connection_limits(),
         Arc::new(clock::now),
     );
-    broker
-        .sequencer
-        .run(Command::ActivateBundle)
-        .await
-        .map_err(BrokerError::Refused)?;
+    if is_new {
+        let activated = broker.sequencer.run(Command::ActivateBundle).await;
+        activated.map_err(BrokerError::Refused)?;
+    }
     let mut servers = tokio::task::JoinSet::new();
     servers.spawn(serve_agencies(broker.clone(), acceptor.listen(listener)));
     let socket = bind_socket(&Home::admin_socket(dir))?;
@@ -336,7 +357,10 @@ async fn serve_agencies(
 async fn serve_admin(broker: Shared, socket: UnixListener) -> Result<(), BrokerError> {
     let shutdown = broker.shutdown.clone().cancelled_owned();
     Server::builder()
-        .add_service(v1::admin_server::AdminServer::new(AdminService(broker)))
+        .add_service(
+            v1::admin_server::AdminServer::new(AdminService(broker))
+                .max_decoding_message_size(MAX_BUNDLE_BYTES + MAX_SMALL_BYTES),
+        )
         .serve_with_incoming_shutdown(UnixListenerStream::new(socket), shutdown)
         .await?;
     Ok(())

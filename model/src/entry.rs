@@ -5,6 +5,7 @@
 
 use crate::{
     binary::{self, BinaryError},
+    bundle::BundleTerms,
     bytes::{Bytes, Commitment, Digest, Nonce, PublicKey},
     canonical::{self, CanonicalError},
     commitment::Opening,
@@ -66,6 +67,11 @@ pub enum EntryBody {
     BundleActivated {
         /// Its digest.
         bundle: Digest,
+    },
+    /// A policy bundle is proposed: the agencies are to say whether they endorse it.
+    BundleProposed {
+        /// The bundle, and the place that it takes.
+        terms: BundleTerms,
     },
     /// An agency was invited.
     Invited {
@@ -168,7 +174,7 @@ pub enum EntryBody {
 
 impl EntryBody {
     /// Every code of this version.
-    pub const CODES: [&'static str; 15] = [
+    pub const CODES: [&'static str; 16] = [
         "founded",
         "bundle_activated",
         "invited",
@@ -184,7 +190,32 @@ impl EntryBody {
         "expired",
         "handles_evaluated",
         "sealed",
+        "bundle_proposed",
     ];
+
+    /// Whether every agency gets it, in the order of the log: who is a member, and by which rules
+    /// all of them work. These notices need the agency's own witness only (see `membership` in the
+    /// protocol).
+    pub fn is_for_all(&self) -> bool {
+        match self {
+            Self::Founded { .. }
+            | Self::BundleActivated { .. }
+            | Self::BundleProposed { .. }
+            | Self::Enrolled { .. }
+            | Self::Revoked { .. } => true,
+            Self::Said { envelope, .. } => envelope.is_bundle_endorsement(),
+            Self::Invited { .. }
+            | Self::Refused { .. }
+            | Self::Decided { .. }
+            | Self::Offered { .. }
+            | Self::Stopped { .. }
+            | Self::Recalled { .. }
+            | Self::WithdrawalCarriedOut { .. }
+            | Self::Expired { .. }
+            | Self::HandlesEvaluated { .. }
+            | Self::Sealed { .. } => false,
+        }
+    }
 
     /// The code of the type.
     pub const fn code(&self) -> &'static str {
@@ -204,6 +235,7 @@ impl EntryBody {
             Self::Expired { .. } => "expired",
             Self::HandlesEvaluated { .. } => "handles_evaluated",
             Self::Sealed { .. } => "sealed",
+            Self::BundleProposed { .. } => "bundle_proposed",
         }
     }
 }

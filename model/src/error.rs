@@ -112,6 +112,14 @@ error_codes! {
     Revoked = "revoked", Operator, "the agency's certificate is revoked; enrol again";
     /// The invitation is unknown, used or expired.
     InviteInvalid = "invite_invalid", Operator, "the invitation is unknown, used or expired";
+    /// The rules in force are not held here.
+    BundleNotHeld = "bundle_not_held", Operator,
+        "this node does not hold the rules in force; it neither asks nor answers until it does";
+    /// Too few agencies have endorsed the rules.
+    BundleNotEndorsed = "bundle_not_endorsed", Operator,
+        "more than half of the agencies must endorse these rules before they are in force";
+    /// No such proposal.
+    UnknownBundle = "unknown_bundle", Caller, "no rules with this digest are proposed or in force";
     /// The other side can't be reached.
     Unavailable = "unavailable", Operator, "the other side can't be reached now";
     /// Storage failed.

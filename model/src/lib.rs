@@ -8,6 +8,7 @@
 
 pub mod apply;
 pub mod binary;
+pub mod bundle;
 pub mod bytes;
 pub mod canonical;
 pub mod commitment;

@@ -5,6 +5,7 @@
 
 use crate::{
     binary,
+    bundle::{BundleTerms, Proposal},
     bytes::{Digest, Handle},
     entry::BrokerKeys,
     ids::{AgencyId, AgreementId, CaseId, ConsentId, FederationId, RequestId},
@@ -16,7 +17,7 @@ use crate::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Version of the tables; another version on disk means rebuild.
-pub const SCHEMA_VERSION: u32 = 4;
+pub const SCHEMA_VERSION: u32 = 5;
 
 /// Most consents of a person, and agreements of a pair, that a decision looks at. With more it
 /// denies: the one left out might be the one that is withdrawn.
@@ -31,6 +32,8 @@ pub struct Federation {
     pub keys: BrokerKeys,
     /// The bundle in force.
     pub bundle: Digest,
+    /// The place that it takes.
+    pub terms: BundleTerms,
     /// How many members witness for all.
     pub panel: Panel,
 }
@@ -61,6 +64,14 @@ pub mod key {
     /// The federation's only row.
     pub fn federation() -> Vec<u8> {
         vec![b'f']
+    }
+    /// Proposal of a bundle by its digest.
+    pub fn proposal(bundle: &Digest) -> Vec<u8> {
+        join(b'b', &[&bundle.0])
+    }
+    /// The table of proposals.
+    pub fn proposal_table() -> Vec<u8> {
+        vec![b'b']
     }
     /// Agency by name; an empty name is the prefix of all.
     pub fn agency(agency: &str) -> Vec<u8> {
@@ -141,7 +152,7 @@ pub mod key {
     pub fn mailbox_of(agency: &AgencyId) -> Vec<u8> {
         join(b'o', &[agency.as_str().as_bytes(), SEPARATOR])
     }
-    /// Membership entries, which concern everybody.
+    /// Entries for everybody: who is a member, and by which rules all work.
     pub fn membership(index: u64) -> Vec<u8> {
         join(b'm', &[&index.to_be_bytes()])
     }
@@ -195,6 +206,39 @@ pub fn suffixes(state: &dyn Read, prefix: &[u8], limit: usize) -> Result<Vec<Str
 /// The federation, once founded.
 pub fn federation(state: &dyn Read) -> Result<Option<Federation>, StoreError> {
     row(state, &key::federation())
+}
+
+/// A bundle that is proposed.
+pub fn proposal(state: &dyn Read, bundle: &Digest) -> Result<Option<Proposal>, StoreError> {
+    row(state, &key::proposal(bundle))
+}
+
+/// Every bundle that is proposed, [`MAX_PROPOSALS`](crate::bundle::MAX_PROPOSALS) at most.
+pub fn proposals(state: &dyn Read) -> Result<Vec<Proposal>, StoreError> {
+    let rows = state.scan(&key::proposal_table(), None, usize::MAX)?;
+    rows.iter().map(|(_, value)| decode(value)).collect()
+}
+
+/// Those who may endorse a bundle: every member.
+pub fn endorsers(state: &dyn Read) -> Result<Vec<AgencyId>, StoreError> {
+    let agencies = agencies(state)?.into_iter();
+    Ok(agencies.filter(|a| a.active).map(|a| a.agency).collect())
+}
+
+/// The bundle that is proposed and endorsed, and whose time it is, if there is one: the one that
+/// was proposed first.
+pub fn endorsed(state: &dyn Read, now: Timestamp) -> Result<Option<Proposal>, StoreError> {
+    let mut proposals = proposals(state)?;
+    if proposals.is_empty() {
+        return Ok(None);
+    }
+    let Some(federation) = federation(state)? else {
+        return Ok(None);
+    };
+    let members = endorsers(state)?;
+    proposals.sort_by_key(|p| p.index);
+    let fits = |p: &Proposal| p.check(&federation.terms, &members, now).is_ok();
+    Ok(proposals.into_iter().find(fits))
 }
 
 /// How far the log is sealed, once it is founded.

@@ -272,6 +272,15 @@ pub struct CaseAdvance {
     pub outcome: Option<CaseOutcome>,
 }
 
+/// An agency endorses a policy bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleEndorsement {
+    /// Digest of the rules.
+    pub bundle: Digest,
+    /// Digest of the terms that were proposed, so that nobody endorses what it did not see.
+    pub terms: Digest,
+}
+
 /// What a statement says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -296,6 +305,8 @@ pub enum Body {
     CaseOpening(CaseOpening),
     /// Advances or closes one.
     CaseAdvance(CaseAdvance),
+    /// Endorses a policy bundle.
+    BundleEndorsement(BundleEndorsement),
 }
 
 /// A statement: who says what when, in which federation.
@@ -342,6 +353,12 @@ impl Envelope {
     /// The digest by which a statement is known: of its payload.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.payload.0)
+    }
+
+    /// Whether it says that an agency endorses a policy bundle.
+    pub fn is_bundle_endorsement(&self) -> bool {
+        let statement = self.unverified_statement();
+        statement.is_ok_and(|s| matches!(s.body, Body::BundleEndorsement(_)))
     }
 
     /// Parses the payload without believing it.

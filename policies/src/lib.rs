@@ -12,6 +12,7 @@
 
 #[cfg(feature = "beside")]
 pub mod beside;
+pub mod bundle;
 mod candidates;
 pub mod cases;
 mod cedar;
@@ -43,6 +44,7 @@ mod page_tests;
 #[cfg(test)]
 mod property_tests;
 
+pub use bundle::Bundle;
 pub use duties::Duty;
 pub use library::{Library, embedded_files};
 pub use local::{LocalMatter, LocalPdp, LocalRuling, RecordFacts, Verdict};

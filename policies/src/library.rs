@@ -121,6 +121,15 @@ impl Library {
     /// Anything that is missing, unknown, misspelt, or draws an error or warning from Cedar's
     /// strict validation, with the file, the line and the reason.
     pub fn load(files: &BTreeMap<String, String>) -> Result<Self, LoadError> {
+        Self::load_in(files, &cedar_policy::get_lang_version().to_string())
+    }
+
+    /// As [`Library::load`], of rules that were written for this version of the Cedar language,
+    /// which stands in their digest.
+    pub(crate) fn load_in(
+        files: &BTreeMap<String, String>,
+        language: &str,
+    ) -> Result<Self, LoadError> {
         let mut problems = unknown_files(files);
         let schema = parse_schema(SCHEMA, required(files, SCHEMA)?)?;
         let (mut reference, core_duties) =
@@ -160,7 +169,7 @@ impl Library {
                 reference.add_emergency(*basis, good_for.clone());
             }
         }
-        let digest = digest(files).map_err(|e| LoadError::one("manifest", e))?;
+        let digest = digest_of(files, language).map_err(|e| LoadError::one("manifest", e))?;
         Ok(Self {
             schema,
             policies,
@@ -200,6 +209,12 @@ impl Library {
         &self.texts
     }
 
+    /// The text of a rule, unless it is the permit of a pack that is not used.
+    pub(crate) fn condition_of(&self, rule: &str) -> Option<String> {
+        let policy = self.policies.policy(&PolicyId::new(rule))?;
+        Some(policy.to_string())
+    }
+
     /// Key of what can be done about a denial by `rule`, policy or built in.
     pub fn remedy(&self, rule: &str) -> Option<&str> {
         let built_in = || BUILT_IN.iter().find(|(id, _)| *id == rule).map(|(_, r)| *r);
@@ -218,7 +233,7 @@ fn required<'a>(files: &'a BTreeMap<String, String>, path: &str) -> Result<&'a s
 }
 
 /// A file that nothing reads could be a rule that its author believes to be in force.
-fn unknown_files(files: &BTreeMap<String, String>) -> Vec<Problem> {
+pub(crate) fn unknown_files(files: &BTreeMap<String, String>) -> Vec<Problem> {
     let known = |path: &str| {
         let part = part_of(path);
         let single: &[&str] = match pack_of(path) {
@@ -330,10 +345,14 @@ fn in_use(
     Ok(policies)
 }
 
-fn digest(files: &BTreeMap<String, String>) -> Result<Digest, canonical::CanonicalError> {
+/// The digest of the rules in these files, written in this version of the Cedar language.
+pub(crate) fn digest_of(
+    files: &BTreeMap<String, String>,
+    language: &str,
+) -> Result<Digest, canonical::CanonicalError> {
     canonical::digest(&Manifest {
         format: 1,
-        cedar_language: cedar_policy::get_lang_version().to_string(),
+        cedar_language: language.to_owned(),
         files: files
             .iter()
             .map(|(path, text)| (path.clone(), Digest::of(text.as_bytes())))

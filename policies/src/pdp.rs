@@ -83,9 +83,14 @@ impl CedarPdp {
     /// # Errors
     /// The bundle does not pass the checks of [`Library::load`].
     pub fn load_dir(files: &BTreeMap<String, String>) -> Result<Self, LoadError> {
-        Ok(Self {
-            evaluator: Evaluator::new(Library::load(files)?),
-        })
+        Ok(Self::of(Library::load(files)?))
+    }
+
+    /// The decision point over a library.
+    pub(crate) fn of(library: Library) -> Self {
+        Self {
+            evaluator: Evaluator::new(library),
+        }
     }
 
     /// As [`CedarPdp::load_embedded`], asking Cedar each time: the same rulings, slower. For tests

@@ -132,8 +132,11 @@ pub fn status(code: ErrorCode) -> tonic::Status {
         | E::UnknownConsent
         | E::UnknownAgreement
         | E::UnknownCase
+        | E::UnknownBundle
         | E::UnknownAuditCase => Code::NotFound,
         E::WrongState
+        | E::BundleNotHeld
+        | E::BundleNotEndorsed
         | E::Held
         | E::PermitExpired
         | E::PermitMismatch

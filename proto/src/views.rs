@@ -2,8 +2,10 @@
 //! prints them), the portal, and tests.
 
 mod audit_cases;
+mod bundles;
 
 pub use audit_cases::{AuditCaseView, AuditReason};
+pub use bundles::{BundleProposal, BundleView, RulesStatus};
 
 use passerelle_model::{
     pdp::{ItemRuling, Obligation},
@@ -31,6 +33,15 @@ pub struct BrokerStatus {
     pub members: Vec<MemberStatus>,
     /// Digest of the policy bundle.
     pub bundle: String,
+    /// Its revision.
+    #[serde(default)]
+    pub bundle_revision: u64,
+    /// Until when it is in force, if not without end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle_expires_at: Option<Timestamp>,
+    /// Bundles that wait for the agencies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proposals: Vec<BundleProposal>,
     /// Set while nothing is signed because witnesses have cosigned a longer log than this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_copy: Option<SeenMore>,
@@ -91,6 +102,9 @@ pub struct AgentStatus {
     pub federation: String,
     /// Version of the program.
     pub version: String,
+    /// The rules by which it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<RulesStatus>,
     /// Whether the stream to the broker is up.
     pub connected: bool,
     /// Why not, as an error code, when it is down.

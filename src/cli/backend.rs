@@ -130,6 +130,16 @@ pub(crate) async fn broker_revoke(dir: &Path, agency: &AgencyId) -> Result<(u64,
         .map_err(broker_failure)
 }
 
+/// Proposes the bundle in this file.
+pub(crate) async fn broker_propose_bundle(
+    dir: &Path,
+    file: Vec<u8>,
+) -> Result<passerelle_broker::Proposed, Failure> {
+    passerelle_broker::propose_bundle(dir, file)
+        .await
+        .map_err(broker_failure)
+}
+
 /// State of the broker, and whether it runs.
 pub(crate) async fn broker_status(dir: &Path) -> Result<(BrokerStatus, bool), Failure> {
     passerelle_broker::status(dir).await.map_err(broker_failure)
@@ -141,6 +151,7 @@ fn broker_failure(error: BrokerError) -> Failure {
         BrokerError::NotInitialised(_) | BrokerError::AlreadyInitialised(_) => {
             Failure::told(ErrorCode::WrongState, &error)
         }
+        BrokerError::BadBundle(_) => Failure::told(ErrorCode::Malformed, &error),
         other => Failure::failed(other.to_string()),
     }
 }

@@ -4,6 +4,7 @@ use super::{
     Global, Tether, backend,
     failure::{Exit, Failure},
     output::{self, fields, table},
+    policy,
 };
 use clap::{Args, Subcommand};
 use passerelle_model::{
@@ -12,7 +13,7 @@ use passerelle_model::{
     time::Timestamp,
     vocabulary::Sector,
 };
-use passerelle_proto::views::{BrokerStatus, OutsideWitness};
+use passerelle_proto::views::{BrokerStatus, BundleProposal, OutsideWitness};
 use std::{net::SocketAddr, path::PathBuf};
 
 #[derive(Debug, Args)]
@@ -91,6 +92,14 @@ Examples:
         /// Public name of the agency
         agency: AgencyId,
     },
+    /// Change the rules: propose a bundle, which more than half of the agencies have to endorse
+    #[command(after_help = "\
+Examples:
+  passerelle broker bundle propose --dir /srv/broker next.bundle
+
+`passerelle policy bundle build` makes such a file, `passerelle broker status` shows who has
+endorsed it. Once enough have, it is in force by itself.")]
+    Bundle(BundleArgs),
     /// Show the log's size, the witnesses and the members
     #[command(after_help = "\
 Examples:
@@ -99,6 +108,26 @@ Examples:
     Status {
         #[command(flatten)]
         place: Place,
+    },
+}
+
+#[derive(Debug, Args)]
+struct BundleArgs {
+    #[command(subcommand)]
+    verb: BundleVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum BundleVerb {
+    /// Check a bundle file, keep it, and propose it to the agencies
+    #[command(after_help = "\
+Examples:
+  passerelle broker bundle propose --dir /srv/broker next.bundle")]
+    Propose {
+        #[command(flatten)]
+        place: Place,
+        /// The bundle file
+        file: PathBuf,
     },
 }
 
@@ -169,6 +198,25 @@ pub(super) async fn run(global: Global, args: BrokerArgs) -> Result<Exit, Failur
                 format!("`{agency}` is revoked (log entry {index}); live connections cut: {cut}")
             })?;
         }
+        Verb::Bundle(BundleArgs {
+            verb: BundleVerb::Propose { place, file },
+        }) => {
+            let bytes = policy::bundle_file(&file)?;
+            let proposed = backend::broker_propose_bundle(&place.dir, bytes).await?;
+            let done = serde_json::json!({
+                "bundle": proposed.bundle,
+                "index": proposed.index,
+            });
+            output::print(global, &done, |_| {
+                format!(
+                    "bundle {bundle} is proposed (log entry {}); each agency now types:\n  \
+                     passerelle agent bundle show --dir D {bundle}\n  \
+                     passerelle agent bundle endorse --dir D {bundle}",
+                    proposed.index,
+                    bundle = proposed.bundle,
+                )
+            })?;
+        }
         Verb::Status { place } => {
             let (status, running) = backend::broker_status(&place.dir).await?;
             output::print(global, &status, |status| status_text(status, running))?;
@@ -212,14 +260,42 @@ fn status_text(status: &BrokerStatus, running: bool) -> String {
         ("version", status.version.clone()),
         ("log entries", status.log_size.to_string()),
         ("published", published_text(status)),
-        ("policy bundle", status.bundle.clone()),
+        ("policy bundle", bundle_text(status)),
     ]);
     let members = table(
         ["agency", "sector", "member", "connected", "waiting"],
         &rows,
         "no members yet: passerelle broker invite --dir D AGENCY --sector S",
     );
-    format!("{head}\n{members}{}", outside_text(status))
+    let proposals = proposals_text(&status.proposals);
+    format!("{head}{proposals}\n{members}{}", outside_text(status))
+}
+
+fn bundle_text(status: &BrokerStatus) -> String {
+    let end = status.bundle_expires_at;
+    let end = end.map_or_else(String::new, |at| format!(", until {}", at.to_rfc3339()));
+    format!(
+        "{} (revision {}{end})",
+        status.bundle, status.bundle_revision
+    )
+}
+
+/// Bundles that wait for the agencies; nothing if there are none.
+pub(super) fn proposals_text(proposals: &[BundleProposal]) -> String {
+    let line = |p: &BundleProposal| {
+        format!(
+            "proposed: {} (revision {}), endorsed by {} of {} needed: {}\n",
+            p.terms.bundle,
+            p.terms.revision,
+            p.endorsed,
+            p.needed,
+            match p.endorsed_by.as_slice() {
+                [] => "nobody yet".to_owned(),
+                some => some.join(", "),
+            }
+        )
+    };
+    proposals.iter().map(line).collect()
 }
 
 /// Nothing if there are none.

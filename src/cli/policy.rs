@@ -1,10 +1,16 @@
 //! `passerelle policy`: check, test and prove a library of rules, list its legal packs, and ask what
 //! it would decide.
 
+mod bundle;
 mod packs;
 mod preview;
 mod prove;
 mod what_if;
+
+pub(super) use bundle::{
+    changes_text as bundle_changes, digest as bundle_digest, period as bundle_period,
+    read as bundle_file, replaces as bundle_replaces,
+};
 
 use super::{
     Global,
@@ -30,6 +36,7 @@ Examples:
   passerelle policy prove --library ./library
   passerelle policy diff ./library ./library-draft
   passerelle policy packs
+  passerelle policy bundle check next.bundle
   passerelle policy explain --requester police --holder health --item diagnosis:coded \\
     --purpose plan --basis GDPR-6
   passerelle policy preview --requester police --holder health --purpose plan --basis GDPR-6")]
@@ -69,6 +76,9 @@ Examples:
         #[arg(value_name = "PACK")]
         id: Option<String>,
     },
+    /// Write a library as one file that agencies can endorse, show one, check one
+    #[command(after_help = bundle::EXAMPLES)]
+    Bundle(bundle::BundleArgs),
     /// Ask what would be decided, and by which rule, without asking anybody
     #[command(after_help = what_if::EXAMPLES)]
     Explain {
@@ -184,6 +194,7 @@ pub(super) fn run(global: Global, args: PolicyArgs) -> Result<Exit, Failure> {
             let pdp = CedarPdp::load_dir(&source.files()?).map_err(load_failure)?;
             packs::run(global, pdp.library(), id.as_deref())
         }
+        Verb::Bundle(args) => bundle::run(global, args),
         Verb::Explain { source, what_if } => {
             let pdp = CedarPdp::load_dir(&source.files()?).map_err(load_failure)?;
             explain(global, &pdp, &what_if)

@@ -7,7 +7,10 @@ pub(super) use audit_cases::{audit_case, audit_cases};
 pub(crate) use requests::{decided_item, plain, status_words};
 pub(super) use requests::{inbox, request, requests};
 
-use super::output::{fields, table};
+use super::{
+    agent::bundle::in_force_text,
+    output::{fields, table},
+};
 use passerelle_model::statement::WithdrawalScope;
 use passerelle_proto::views::{
     AgentStatus, AgreementView, AuditLine, AuditPage, CaseView, ConsentView, ImportReport,
@@ -42,6 +45,7 @@ pub(super) fn agent_status(status: &AgentStatus) -> String {
             "newest notice",
             heard_at.unwrap_or_else(|| "none yet".to_owned()),
         ),
+        ("policy bundle", rules(status)),
         ("late notices", late_notices(status)),
         ("seals", seals(status)),
         ("mirror", mirror(status)),
@@ -60,6 +64,11 @@ pub(super) fn agent_status(status: &AgentStatus) -> String {
                 .map_or_else(String::new, |days| format!("{days} days left")),
         ),
     ])
+}
+
+fn rules(status: &AgentStatus) -> String {
+    let rules = status.rules.as_ref();
+    rules.map_or_else(String::new, in_force_text)
 }
 
 /// Shown only if there is something to say.

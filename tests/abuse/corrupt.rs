@@ -4,6 +4,7 @@
 use anyhow::Result;
 use passerelle_broker::{
     acceptor::{Acceptor, Limits},
+    bundles::BundleStore,
     clock,
     connections::Connections,
     home::Home,
@@ -182,13 +183,15 @@ impl Corrupt {
         let keys = home.public_keys()?;
         let ledger = Ledger::open(dir)?;
         let view = ledger.view().clone();
-        let (sequencer, running) = sequencer::start(ledger, pdp)?;
+        let bundles = Arc::new(BundleStore::new(dir));
+        let (sequencer, running) = sequencer::start(ledger, pdp, bundles.clone())?;
         let federation = home.config.federation.clone();
         let revoked = RevokedSerials::default();
         let broker = Arc::new(Broker {
             witnesses: Witnesses::new(federation.clone(), home.checkpoint.clone(), view.clone())?,
             notices: Notices::new(view, home.permit.clone()),
             keys,
+            bundles,
             allowances: Allowances::new(home.config.limits),
             oprf: home.oprf,
             connections: Connections::new(revoked.clone()),

@@ -323,7 +323,8 @@ impl RawAgency {
                 EntryBody::Revoked { agency } => {
                     memory.members.remove(agency);
                 }
-                _ => return Err(fault("not an entry of membership")),
+                other if other.is_for_all() => {}
+                _ => return Err(fault("not an entry for all")),
             }
         } else {
             let members: Vec<_> = memory.members.values().cloned().collect();

@@ -8,6 +8,7 @@ mod agreements;
 mod asking;
 pub mod audit_cases;
 mod auditing;
+mod bundles;
 mod cases;
 mod consents;
 pub mod input;
@@ -112,6 +113,7 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
         sealed_at: meta.sealed.map(|(_, at)| at),
         seal_faults: seals::faults(node.core.view()).map_err(storage)?,
         mirror: node.mirror.as_ref().map(|mirror| mirror.status()),
+        rules: Some(bundles::status(node)?),
         alerts: node.context.alerts.open() as u64,
         fork_proofs: node.context.forks.count() as u64,
         outbox: meta.outbox,
@@ -168,6 +170,14 @@ impl v1::node_server::Node for NodeService {
 
     async fn show_agreements(&self, request: Request<v1::ShowAgreementsRequest>) -> Reply {
         agreements::show(&self.node, &request.into_inner())
+    }
+
+    async fn show_bundle(&self, request: Request<v1::ShowBundleRequest>) -> Reply {
+        bundles::show(&self.node, request.into_inner()).await
+    }
+
+    async fn endorse_bundle(&self, request: Request<v1::BundleRef>) -> Reply {
+        bundles::endorse(&self.node, request.into_inner()).await
     }
 
     async fn record_consent(&self, request: Request<v1::RecordConsentRequest>) -> Reply {

@@ -16,6 +16,11 @@ pub(super) fn describe(entry: &Entry) -> Result<(String, String), ErrorCode> {
         EntryBody::BundleActivated { bundle } => {
             format!("policy bundle {} is in force", short(&bundle.to_hex()))
         }
+        EntryBody::BundleProposed { terms } => format!(
+            "policy bundle {} (revision {}) is proposed",
+            short(&terms.bundle.to_hex()),
+            terms.revision
+        ),
         EntryBody::Invited { agency, sector, .. } => format!("{agency} is invited as {sector}"),
         EntryBody::Enrolled { agency, .. } => format!("{agency} joins"),
         EntryBody::Revoked { agency } => format!("{agency} is shut out"),
@@ -128,6 +133,13 @@ fn describe_said(body: &Body) -> (&'static str, String) {
             );
             ("case_advance", sentence)
         }
+        Body::BundleEndorsement(endorsement) => (
+            "bundle_endorsement",
+            format!(
+                "endorses policy bundle {}",
+                short(&endorsement.bundle.to_hex())
+            ),
+        ),
     }
 }
 

@@ -8,8 +8,9 @@ fn a_notice_that_comes_late_is_counted_once_and_has_no_effect() {
     let mut world = world(fact());
     let (stated, permit) = world.ask(KNOWN);
     let kept_back = world.offer(&stated, &permit);
-    world.clinic_hears(EntryBody::BundleActivated {
-        bundle: Digest([5; 32]),
+    world.clinic_hears(EntryBody::HandlesEvaluated {
+        agency: agency("clinic"),
+        count: 1,
     });
     let next = world.clinic.meta().next_notice;
     let heard = world.clinic.hears(NOW, kept_back.clone());
@@ -38,8 +39,9 @@ fn a_late_notice_that_the_log_does_not_hold_is_refused_and_not_counted() {
     let mut world = world(fact());
     let (stated, permit) = world.ask(KNOWN);
     let mut offer = world.offer(&stated, &permit);
-    world.clinic_hears(EntryBody::BundleActivated {
-        bundle: Digest([5; 32]),
+    world.clinic_hears(EntryBody::HandlesEvaluated {
+        agency: agency("clinic"),
+        count: 1,
     });
     offer.entry.push(b' ');
     let heard = world.clinic.hears(NOW, offer);
@@ -59,8 +61,9 @@ fn a_late_withdrawal_and_a_late_stop_take_effect() {
     let request = permit.request.clone();
     let stopped = EntryBody::Stopped { request, cause };
     let stopped = world.federation.notice(NOW, stopped, &NAMES);
-    world.clinic_hears(EntryBody::BundleActivated {
-        bundle: Digest([5; 32]),
+    world.clinic_hears(EntryBody::HandlesEvaluated {
+        agency: agency("clinic"),
+        count: 1,
     });
     assert_eq!(world.clinic.hears(NOW, stopped).unwrap(), ["noticed"]);
     assert_eq!(world.clinic.holds(&permit.request).status, Status::Stopped);

@@ -7,6 +7,7 @@ mod hostile;
 mod late;
 mod postponed;
 mod retention;
+mod rules;
 mod seals;
 mod suspicion;
 mod upkeep;
@@ -271,7 +272,8 @@ fn world_with(fact: Fact, edit: impl FnOnce(&mut Context)) -> World {
 /// With or without consents of both persons that the clinic recorded.
 fn world_of(fact: Fact, edit: impl FnOnce(&mut Context), consents: bool) -> World {
     let mut federation = Federation::new();
-    let enrolments = federation.enrolments(&NAMES);
+    let mut enrolments = vec![federation.founding()];
+    enrolments.extend(federation.enrolments(&NAMES));
     let police = Agent::new(&mut federation, "police", &enrolments);
     let mut clinic = Agent::new(&mut federation, "clinic", &enrolments);
     edit(Arc::get_mut(&mut clinic.context).unwrap());

@@ -486,8 +486,9 @@ fn an_override_that_the_broker_keeps_back_is_reviewed_all_the_same() {
     let (stated, mut permit) = world.ask(KNOWN);
     permit.obligations = vec![Obligation::ReviewWithinHours(48)];
     let kept_back = world.offer(&stated, &permit);
-    world.clinic_hears(EntryBody::BundleActivated {
-        bundle: Digest([5; 32]),
+    world.clinic_hears(EntryBody::HandlesEvaluated {
+        agency: agency("clinic"),
+        count: 1,
     });
     let heard = world.clinic.hears(NOW, kept_back).unwrap();
     assert_eq!(heard, ["noticed", "audit_case_raised"]);

@@ -183,8 +183,8 @@ fn a_witness_cosigns_what_extends_its_tree_and_remembers_it() {
     // Another log of the same size.
     let mut fork = Federation::new();
     for _ in 0..3 {
-        let bundle = Digest([5; 32]);
-        fork.notice(NOW, EntryBody::BundleActivated { bundle }, &[]);
+        let agency = agency("clinic");
+        fork.notice(NOW, EntryBody::HandlesEvaluated { agency, count: 1 }, &[]);
     }
     assert_eq!(refused(round(3, fork.checkpoint(&[]))), (422, 3, 3));
     assert_eq!(refused(round(3, "nonsense".into())), (400, 0, 3));

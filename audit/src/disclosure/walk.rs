@@ -171,6 +171,7 @@ impl Walker {
             }
             EntryBody::Founded { .. }
             | EntryBody::BundleActivated { .. }
+            | EntryBody::BundleProposed { .. }
             | EntryBody::Invited { .. }
             | EntryBody::Enrolled { .. }
             | EntryBody::Revoked { .. }
@@ -202,7 +203,8 @@ impl Walker {
             | Body::Agreement(_)
             | Body::AgreementSignature(_)
             | Body::CaseOpening(_)
-            | Body::CaseAdvance(_) => None,
+            | Body::CaseAdvance(_)
+            | Body::BundleEndorsement(_) => None,
         }
     }
 

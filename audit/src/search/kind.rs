@@ -10,7 +10,7 @@ pub struct Kind(&'static str);
 
 impl Kind {
     /// Every type.
-    pub const ALL: [&'static str; 24] = [
+    pub const ALL: [&'static str; 26] = [
         "founded",
         "bundle_activated",
         "invited",
@@ -35,6 +35,8 @@ impl Kind {
         "expired",
         "handles_evaluated",
         "sealed",
+        "bundle_proposed",
+        "bundle_endorsement",
     ];
 
     /// That of an entry; for what an agency said see [`Kind::said`].
@@ -55,6 +57,7 @@ impl Kind {
             Body::AgreementSignature(_) => "agreement_signature",
             Body::CaseOpening(_) => "case_opening",
             Body::CaseAdvance(_) => "case_advance",
+            Body::BundleEndorsement(_) => "bundle_endorsement",
         })
     }
 

@@ -88,6 +88,7 @@ impl Walker {
         match body {
             EntryBody::Founded { .. }
             | EntryBody::BundleActivated { .. }
+            | EntryBody::BundleProposed { .. }
             | EntryBody::Sealed { .. } => {}
             EntryBody::Invited { agency, .. }
             | EntryBody::Enrolled { agency, .. }
@@ -157,6 +158,7 @@ impl Walker {
                 self.cases.insert(opening.case, found.clone());
             }
             Body::CaseAdvance(advance) => self.advanced(found, advance, openings),
+            Body::BundleEndorsement(_) => {}
         }
     }
 

@@ -103,6 +103,9 @@ fault_codes! {
     Decision = "decision", "the decision is about something else than what was asked";
     /// A decision names a bundle that is not in force.
     Bundle = "bundle", "the decision was made by rules that were not in force";
+    /// Rules were put in force without the agencies.
+    Activation = "activation", "rules were put in force that more than half of the members had \
+        not endorsed";
     /// A permit does not fit request or decision.
     Permit = "permit", "the permit allows something else than what was asked and decided";
     /// An answer without the permit in force.

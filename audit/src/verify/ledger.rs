@@ -7,6 +7,7 @@
 //! can explain it: [`Ledger::require`] is told since when an entry could have changed the facts.
 
 use super::{
+    bundle::Bundles,
     fault::{Fault, FaultCode},
     report::{Check, Tally},
     row::{Job, Parsed, Readable},
@@ -225,6 +226,7 @@ pub(super) struct Ledger {
     pub(super) invitations: HashMap<Digest, Invitation>,
     /// The bundle in force, and since which index.
     pub(super) bundle: Option<(Digest, u64)>,
+    pub(super) bundles: Bundles,
     /// How many members witness for all.
     pub(super) panel: Panel,
     pub(super) requests: HashMap<Id, Request>,
@@ -255,6 +257,7 @@ impl Ledger {
             members: Vec::new(),
             invitations: HashMap::new(),
             bundle: None,
+            bundles: Bundles::default(),
             panel: Panel::default(),
             requests: HashMap::new(),
             consents: HashMap::new(),
@@ -339,10 +342,8 @@ impl Ledger {
                 bundle,
                 panel,
             } => self.founded(federation, &keys.checkpoint, *bundle, *panel),
-            EntryBody::BundleActivated { bundle } => {
-                self.bundle = Some((*bundle, self.index));
-                Ok(())
-            }
+            EntryBody::BundleActivated { bundle } => self.bundle_activated(*bundle),
+            EntryBody::BundleProposed { terms } => self.bundle_proposed(terms),
             EntryBody::Invited {
                 agency,
                 sector,

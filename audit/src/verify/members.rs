@@ -30,6 +30,7 @@ impl Ledger {
     ) -> Result<(), Fault> {
         self.panel = panel;
         self.bundle = Some((bundle, self.index));
+        self.bundles.begin(bundle);
         if *federation != self.federation {
             let message = format!("the log is of the federation `{federation}`");
             return Err(self.fault(FaultCode::Founding, message));
@@ -107,6 +108,7 @@ impl Ledger {
     pub(super) fn revoked(&mut self, name: &AgencyId) -> Result<(), Fault> {
         let agency = self.agency(name);
         self.require_active(agency)?;
+        self.bundles.forget(name);
         let index = self.index;
         if let Some(member) = self.member_mut(agency) {
             member.active = false;

@@ -11,6 +11,7 @@
 //! which key each statement must be signed; then signatures are checked on several threads (see
 //! `pipeline`). The first fault is that of the lowest index, whatever the number of threads.
 
+mod bundle;
 mod exchange;
 mod fault;
 mod ground;

@@ -136,6 +136,7 @@ pub(super) enum Check {
     PermitAgainstDecision,
     ReceiptAgainstAnswer,
     Seal,
+    Activation,
     StatementSignature,
     Withdrawal,
 }
@@ -156,6 +157,7 @@ impl Check {
             Self::PermitAgainstDecision => "permits_against_decisions",
             Self::ReceiptAgainstAnswer => "receipts_against_answers",
             Self::Seal => "seals_counted_again",
+            Self::Activation => "bundle_endorsements",
             Self::StatementSignature => "statement_signatures",
             Self::Withdrawal => "withdrawals",
         }

@@ -190,7 +190,8 @@ fn commitments(body: &Body) -> Vec<(Field, Commitment)> {
         | Body::Withdrawal(_)
         | Body::Agreement(_)
         | Body::AgreementSignature(_)
-        | Body::CaseOpening(_) => Vec::new(),
+        | Body::CaseOpening(_)
+        | Body::BundleEndorsement(_) => Vec::new(),
     }
 }
 

@@ -52,6 +52,7 @@ impl Ledger {
             Body::AgreementSignature(signature) => self.signed(agency, signature),
             Body::CaseOpening(opening) => self.case_opened(agency, opening),
             Body::CaseAdvance(advance) => self.case_advanced(agency, advance),
+            Body::BundleEndorsement(endorsement) => self.bundle_endorsed(agency, endorsement),
         }
     }
 

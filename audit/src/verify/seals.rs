@@ -68,6 +68,7 @@ impl Ledger {
         let whom = match &readable.entry.body {
             EntryBody::Founded { .. }
             | EntryBody::BundleActivated { .. }
+            | EntryBody::BundleProposed { .. }
             | EntryBody::Invited { .. }
             | EntryBody::Enrolled { .. }
             | EntryBody::Revoked { .. } => Vec::new(),
@@ -106,6 +107,8 @@ impl Ledger {
             }
             Body::CaseOpening(opening) => self.present(id(opening.case.as_str())),
             Body::CaseAdvance(advance) => self.leaves(advance),
+            // As a membership entry: it reaches everybody, and is not counted.
+            Body::BundleEndorsement(_) => Vec::new(),
         }
     }
 

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod binary;
 #[cfg(test)]
+mod bundles;
+#[cfg(test)]
 mod damaged;
 #[cfg(test)]
 mod dishonest;

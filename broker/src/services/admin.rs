@@ -2,13 +2,15 @@
 //! open; and the same commands on a directory whose broker does not run.
 
 use super::Shared;
-use crate::{clock, error::BrokerError, home, ledger::View, sequencer};
+use crate::{bundles, clock, error::BrokerError, home, ledger::View, sequencer};
 use passerelle_model::{
+    bundle::{Proposal, needed},
     bytes::Digest,
     decide::{Command, Reply},
     error::ErrorCode,
     ids::AgencyId,
     state,
+    store::Read,
     time::Timestamp,
     vocabulary::Sector,
 };
@@ -154,6 +156,32 @@ impl v1::admin_server::Admin for AdminService {
         }))
     }
 
+    async fn propose_bundle(
+        &self,
+        request: Request<v1::ProposeBundleRequest>,
+    ) -> Result<Response<v1::ProposeBundleResponse>, Status> {
+        let broker = self.0.clone();
+        let file = request.into_inner().file;
+        // Loading validates every rule, which takes a while.
+        let read = move || bundles::proposed(&broker.bundles, &file);
+        let read = tokio::task::spawn_blocking(read).await;
+        let bundle = read
+            .map_err(|_| convert::status(ErrorCode::Internal))?
+            .map_err(|error| match bundles::refusal(&error) {
+                Some(code) => {
+                    let general = convert::status(code);
+                    let (kind, codes) = (general.code(), general.metadata().clone());
+                    Status::with_metadata(kind, reasons(&error), codes)
+                }
+                None => super::internal(&error),
+            })?;
+        let terms = bundle.terms().clone();
+        let index = self.run(Command::ProposeBundle { terms }).await?;
+        let bundle = bundle.digest().to_hex();
+        tracing::info!(bundle, index, "a bundle is proposed");
+        Ok(Response::new(v1::ProposeBundleResponse { bundle, index }))
+    }
+
     async fn broker_status(
         &self,
         _: Request<v1::BrokerStatusRequest>,
@@ -177,6 +205,33 @@ impl v1::admin_server::Admin for AdminService {
         let json =
             serde_json::to_string(&view).map_err(|_| convert::status(ErrorCode::Internal))?;
         Ok(Response::new(v1::Document { json }))
+    }
+}
+
+fn proposals(projection: &dyn Read) -> Result<Vec<views::BundleProposal>, BrokerError> {
+    let members = state::endorsers(projection)?;
+    let proposals = state::proposals(projection)?.into_iter();
+    let view = |p: Proposal| views::BundleProposal {
+        endorsed: p.count(&members) as u64,
+        needed: needed(members.len()) as u64,
+        endorsed_by: p.endorsed.iter().map(ToString::to_string).collect(),
+        proposed_at: p.at,
+        held: None,
+        terms: p.terms,
+    };
+    Ok(proposals.map(view).collect())
+}
+
+/// What is wrong with a bundle, no longer than a status may be.
+fn reasons(error: &BrokerError) -> String {
+    const LONGEST: usize = 4_000;
+    let text = match error {
+        BrokerError::BadBundle(reasons) => reasons.clone(),
+        other => other.to_string(),
+    };
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
+        None => text,
     }
 }
 
@@ -206,6 +261,9 @@ pub(crate) fn describe(view: &View) -> Result<views::BrokerStatus, BrokerError> 
         quorum: passerelle_audit::witness::quorum(witnesses) as u64,
         members,
         bundle: federation.bundle.to_hex(),
+        bundle_revision: federation.terms.revision,
+        bundle_expires_at: federation.terms.expires_at,
+        proposals: proposals(projection)?,
         old_copy: None,
         outside_witnesses: Vec::new(),
     })

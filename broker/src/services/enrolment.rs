@@ -199,9 +199,7 @@ impl v1::enrolment_server::Enrolment for EnrolmentService {
             }
         };
         let federation = stored(state::federation(projection.as_ref()))?;
-        let panel = federation
-            .ok_or_else(|| convert::status(ErrorCode::Internal))?
-            .panel;
+        let federation = federation.ok_or_else(|| convert::status(ErrorCode::Internal))?;
         Ok(Response::new(v1::EnrolResponse {
             agency: enrolled.agency.to_string(),
             sector: enrolled.sector.to_string(),
@@ -212,7 +210,8 @@ impl v1::enrolment_server::Enrolment for EnrolmentService {
             permit_key: broker.keys.permit.0.to_vec(),
             oprf_key: broker.keys.oprf.0.to_vec(),
             index: enrolled.index,
-            witness_panel: u16::from(panel).into(),
+            witness_panel: u16::from(federation.panel).into(),
+            bundle: federation.bundle.0.to_vec(),
         }))
     }
 }

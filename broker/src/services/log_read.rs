@@ -5,6 +5,7 @@ use super::{Shared, internal, reads_all};
 use crate::{error::BrokerError, ledger::View, notices::visible_to};
 use passerelle_audit::merkle::leaf_hash;
 use passerelle_model::{
+    bytes::Digest,
     commitment::{Field, Opening},
     entry::EntryBody,
     error::ErrorCode,
@@ -23,6 +24,9 @@ const QUEUE: usize = 256;
 /// Rows read at once.
 const PAGE: u64 = 256;
 
+/// Bytes of a part of a bundle file.
+const CHUNK: usize = 64 << 10;
+
 /// How long a reader may leave a row.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -31,6 +35,7 @@ pub struct LogReadService(pub Shared);
 
 #[tonic::async_trait]
 impl v1::log_read_server::LogRead for LogReadService {
+    type BundleStream = ReceiverStream<Result<v1::BundleChunk, Status>>;
     type EntriesStream = ReceiverStream<Result<v1::LogRow, Status>>;
 
     async fn latest_checkpoint(
@@ -43,6 +48,36 @@ impl v1::log_read_server::LogRead for LogReadService {
         Ok(Response::new(v1::LatestCheckpointResponse {
             checkpoint: published.note.to_string(),
         }))
+    }
+
+    async fn bundle(
+        &self,
+        request: Request<v1::BundleRequest>,
+    ) -> Result<Response<Self::BundleStream>, Status> {
+        let reader = self.0.member(&request)?;
+        let name = Digest::from_slice(&request.into_inner().terms);
+        let name = name.ok_or_else(|| convert::status(ErrorCode::Malformed))?;
+        let busy = || convert::status(ErrorCode::RateLimited);
+        let place = self.0.readers.enter(&reader.agency).ok_or_else(busy)?;
+        let bundles = self.0.bundles.clone();
+        let read = tokio::task::spawn_blocking(move || bundles.read(&name));
+        let read = read.await.map_err(|_| convert::status(ErrorCode::Internal));
+        let file = read?.map_err(|error| internal(&error))?;
+        let (file, _) = file.ok_or_else(|| convert::status(ErrorCode::UnknownBundle))?;
+        let (parts, stream) = mpsc::channel(QUEUE);
+        tokio::spawn(async move {
+            for part in file.chunks(CHUNK) {
+                let chunk = v1::BundleChunk {
+                    data: part.to_vec(),
+                };
+                let sent = tokio::time::timeout(PATIENCE, parts.send(Ok(chunk))).await;
+                if !matches!(sent, Ok(Ok(()))) {
+                    break;
+                }
+            }
+            drop(place);
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
     }
 
     async fn entries(
@@ -129,12 +164,5 @@ fn row(view: &View, reader: &Agency, index: u64) -> Result<v1::LogRow, BrokerErr
 
 /// What the operator did with the federation itself: every member may hold it to that.
 fn is_for_everybody(body: &EntryBody) -> bool {
-    matches!(
-        body,
-        EntryBody::Founded { .. }
-            | EntryBody::BundleActivated { .. }
-            | EntryBody::Invited { .. }
-            | EntryBody::Enrolled { .. }
-            | EntryBody::Revoked { .. }
-    )
+    body.is_for_all() || matches!(body, EntryBody::Invited { .. })
 }

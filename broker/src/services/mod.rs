@@ -15,6 +15,7 @@ pub use readers::Readers;
 
 use crate::{
     acceptor::{Connections, Peer},
+    bundles::BundleStore,
     ca::CertificateAuthority,
     error::BrokerError,
     notices::Notices,
@@ -46,6 +47,8 @@ pub struct Broker {
     pub federation: FederationId,
     /// Public halves of its keys.
     pub keys: BrokerKeys,
+    /// The bundles that it holds.
+    pub bundles: Arc<BundleStore>,
     /// What each agency may still send.
     pub allowances: Allowances,
     /// The order.

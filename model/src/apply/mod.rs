@@ -1,10 +1,12 @@
 //! `apply`: what an event does to the projection. Total, deterministic, without policy: whether
 //! an event may happen is decided in [`decide`](crate::decide), what it means is said here.
 
+mod bundle;
 mod exchange;
 mod matters;
 
 use crate::{
+    bundle::BundleTerms,
     bytes::{Digest, Handle},
     commitment::{self, Field},
     entry::{BrokerKeys, EntryBody, Record, Sidecar, StopCause},
@@ -44,9 +46,11 @@ pub fn apply(view: &mut Overlay<'_>, index: u64, record: &Record) -> Result<(), 
         } => {
             let nothing = Sealed { until: 0, at };
             state::put(view, key::sealed(), &nothing)?;
+            for_all(view, index);
             founded(view, federation, keys, bundle, *panel)
         }
-        EntryBody::BundleActivated { bundle } => bundle_activated(view, bundle),
+        EntryBody::BundleActivated { bundle } => bundle::activated(view, index, bundle),
+        EntryBody::BundleProposed { terms } => bundle::proposed(view, index, at, terms),
         EntryBody::Invited {
             agency,
             sector,
@@ -105,15 +109,15 @@ fn founded(
         federation: federation.clone(),
         keys: keys.clone(),
         bundle: *bundle,
+        terms: BundleTerms::founding(*bundle),
         panel,
     };
     state::put(view, key::federation(), &row)
 }
 
-fn bundle_activated(view: &mut Overlay<'_>, bundle: &Digest) -> Result<(), StoreError> {
-    let mut row = state::federation(view)?.ok_or_else(|| corrupt("not founded"))?;
-    row.bundle = *bundle;
-    state::put(view, key::federation(), &row)
+/// Puts the entry before everybody.
+fn for_all(view: &mut Overlay<'_>, index: u64) {
+    view.write(key::membership(index), Some(Vec::new()));
 }
 
 fn invited(
@@ -141,7 +145,7 @@ fn enrolled(
 ) -> Result<(), StoreError> {
     view.write(key::invitation(token), None);
     end_invitations(view, agency)?;
-    view.write(key::membership(index), Some(Vec::new()));
+    for_all(view, index);
     // Who renews its keys has been here all along.
     let member = state::member(view, agency)?;
     let row = Agency {
@@ -157,7 +161,8 @@ fn enrolled(
 
 fn revoked(view: &mut Overlay<'_>, index: u64, agency: &AgencyId) -> Result<(), StoreError> {
     end_invitations(view, agency)?;
-    view.write(key::membership(index), Some(Vec::new()));
+    for_all(view, index);
+    bundle::forgotten(view, agency)?;
     let mut row = state::agency(view, agency)?.ok_or_else(|| corrupt("unknown agency"))?;
     row.active = false;
     state::put(view, key::agency(agency.as_str()), &row)
@@ -204,6 +209,7 @@ fn said(
         Body::AgreementSignature(signature) => matters::signed(view, index, agency, &signature),
         Body::CaseOpening(opening) => matters::opened(view, index, agency, opening),
         Body::CaseAdvance(advance) => matters::advanced(view, index, advance, sidecar),
+        Body::BundleEndorsement(endorsement) => bundle::endorsed(view, index, agency, &endorsement),
     }
 }
 

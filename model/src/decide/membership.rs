@@ -32,17 +32,6 @@ pub(super) fn found(
     Ok(Reply::Done { index })
 }
 
-pub(super) fn activate_bundle(draft: &mut Draft<'_, '_>) -> Step<Reply> {
-    let bundle = draft.inputs.pdp.bundle();
-    let federation = state::federation(draft.state)?.ok_or(ErrorCode::WrongState)?;
-    if federation.bundle == bundle {
-        return Ok(Reply::Nothing);
-    }
-    Ok(Reply::Done {
-        index: draft.push_public(EntryBody::BundleActivated { bundle })?,
-    })
-}
-
 pub(super) fn invite(
     draft: &mut Draft<'_, '_>,
     agency: &AgencyId,

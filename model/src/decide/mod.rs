@@ -6,6 +6,7 @@
 //! has made the records durable; if it can't, it drops the overlay.
 
 mod agreement;
+mod bundle;
 mod case;
 mod consent;
 mod exchange;
@@ -14,6 +15,7 @@ mod seal;
 
 use crate::{
     apply::apply,
+    bundle::BundleTerms,
     bytes::{Digest, Nonce},
     canonical::CanonicalError,
     entry::{BrokerKeys, Entry, EntryBody, MAX_ENTRY_BYTES, Record, Sidecar},
@@ -66,7 +68,12 @@ pub enum Command {
         /// How many members witness for all.
         panel: Panel,
     },
-    /// Put the decision point's present bundle in force, if it is not.
+    /// Propose a bundle to the agencies.
+    ProposeBundle {
+        /// The bundle, and the place that it is to take.
+        terms: BundleTerms,
+    },
+    /// Put the decision point's bundle in force, if it is not and enough agencies have endorsed it.
     ActivateBundle,
     /// Invite an agency.
     Invite {
@@ -285,7 +292,8 @@ fn run(draft: &mut Draft<'_, '_>, command: &Command) -> Step<Reply> {
             keys,
             panel,
         } => membership::found(draft, federation, keys, *panel),
-        Command::ActivateBundle => membership::activate_bundle(draft),
+        Command::ProposeBundle { terms } => bundle::propose(draft, terms),
+        Command::ActivateBundle => bundle::activate(draft),
         Command::Invite {
             agency,
             sector,
@@ -359,6 +367,10 @@ fn say(draft: &mut Draft<'_, '_>, said: &Verified) -> Step<Reply> {
         ErrorCode::WrongFederation,
     )?;
     ensure(
+        federation.bundle == draft.inputs.pdp.bundle(),
+        ErrorCode::BundleNotHeld,
+    )?;
+    ensure(
         statement.at <= now.plus_s(MAX_CLOCK_SKEW_S)
             && now.minus_s(MAX_STATEMENT_AGE_S) <= statement.at,
         ErrorCode::Stale,
@@ -374,6 +386,7 @@ fn say(draft: &mut Draft<'_, '_>, said: &Verified) -> Step<Reply> {
         Body::AgreementSignature(signature) => agreement::sign(draft, said, signature)?,
         Body::CaseOpening(opening) => case::open(draft, said, opening)?,
         Body::CaseAdvance(advance) => case::advance(draft, said, advance)?,
+        Body::BundleEndorsement(endorsement) => bundle::endorse(draft, said, endorsement)?,
     };
     Ok(Reply::Done { index })
 }

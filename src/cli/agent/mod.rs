@@ -2,6 +2,7 @@
 
 mod agreement;
 mod audit_case;
+pub(super) mod bundle;
 mod case;
 mod consent;
 mod request;
@@ -104,6 +105,9 @@ Examples:
     /// Information sharing agreements
     #[command(subcommand)]
     Agreement(agreement::Verb),
+    /// Look at the rules in force and at proposals, endorse one
+    #[command(subcommand)]
+    Bundle(bundle::Verb),
     /// Consent records
     #[command(subcommand)]
     Consent(consent::Verb),
@@ -238,6 +242,7 @@ pub(super) async fn run(global: Global, args: AgentArgs) -> Result<Exit, Failure
             Ok(Exit::Done)
         }
         Verb::Agreement(verb) => agreement::run(global, verb).await,
+        Verb::Bundle(verb) => bundle::run(global, verb).await,
         Verb::Consent(verb) => consent::run(global, verb).await,
         Verb::Case(verb) => case::run(global, verb).await,
         Verb::AuditCases(verb) => audit_case::run(global, verb).await,
@@ -286,10 +291,14 @@ async fn enrol(
     let enrolled = backend::agent_enrol(dir, broker, &token, workers).await?;
     output::print(global, &enrolled, |enrolled| {
         format!(
-            "`{}` has joined `{}`; its people go into {}/agent.toml\n\
+            "`{}` has joined `{}`, and accepts its rules {}\n\
+             its people go into {}/agent.toml\n\
              next: passerelle agent serve --dir {}",
             enrolled.agency,
             enrolled.federation,
+            enrolled
+                .bundle
+                .map_or_else(String::new, |bundle| bundle.to_hex()),
             dir.display(),
             dir.display()
         )

@@ -206,8 +206,16 @@ class Session:
             members[notice.body["agency"]] = {**notice.body["keys"], "since": since}
         elif notice.kind == "revoked":
             members.pop(notice.body["agency"], None)
-        else:
-            raise Fault("not an entry of membership")
+        elif notice.kind not in ("founded", "bundle_proposed", "bundle_activated"):
+            self._on_endorsement(notice)
+
+    def _on_endorsement(self, notice):
+        """What else comes to all: an agency that endorses rules."""
+        if notice.kind != "said":
+            raise Fault("not an entry for all")
+        statement = self.checked_said(notice)
+        if "bundle_endorsement" not in statement["body"]:
+            raise Fault("not a statement for all")
 
     # What others say.
 

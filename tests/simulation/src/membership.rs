@@ -86,6 +86,7 @@ impl World {
             checkpoint_key: keys.checkpoint,
             permit_key: keys.permit,
             oprf_key: keys.oprf,
+            bundle: None,
             joined: index,
         };
         if !renews {

@@ -51,6 +51,7 @@ struct Fake(Arc<Mutex<Shown>>);
 
 #[tonic::async_trait]
 impl LogRead for Fake {
+    type BundleStream = ReceiverStream<Result<v1::BundleChunk, Status>>;
     type EntriesStream = ReceiverStream<Result<v1::LogRow, Status>>;
 
     async fn latest_checkpoint(
@@ -60,6 +61,13 @@ impl LogRead for Fake {
         let note = self.0.lock().unwrap().note.clone();
         let checkpoint = note.ok_or_else(|| convert::status(ErrorCode::NoQuorum))?;
         Ok(Response::new(v1::LatestCheckpointResponse { checkpoint }))
+    }
+
+    async fn bundle(
+        &self,
+        _: Request<v1::BundleRequest>,
+    ) -> Result<Response<Self::BundleStream>, Status> {
+        Err(convert::status(ErrorCode::UnknownBundle))
     }
 
     async fn entries(

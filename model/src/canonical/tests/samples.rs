@@ -98,6 +98,7 @@ fn bodies() -> Vec<Body> {
         json!({"case_opening": {"case": id("case", "1"), "profile": Profile::ALL.first(),
             "agencies": ["police-nord", "sante-centre"]}}),
         case_advance(),
+        json!({"bundle_endorsement": {"bundle": hex("7"), "terms": hex("8")}}),
     ];
     let parse = |text: Value| serde_json::from_value(text).unwrap();
     texts.into_iter().map(parse).collect()
@@ -167,6 +168,8 @@ fn acts() -> Vec<EntryBody> {
         json!({"founded": {"federation": "essai", "bundle": hex("7"), "panel": 16, "keys":
             {"checkpoint": "essai+01020304+AA==", "permit": hex("4"), "oprf": hex("5")}}}),
         json!({"bundle_activated": {"bundle": hex("7")}}),
+        json!({"bundle_proposed": {"terms": {"bundle": hex("8"), "previous": hex("7"),
+            "revision": 2, "not_before": 5, "expires_at": null}}}),
         json!({"invited": {"agency": "sante-centre", "sector": Sector::Health, "token": hex("6"),
             "expires_at": 5}}),
         json!({"enrolled": {"agency": "sante-centre", "keys": keys, "token": hex("6"),

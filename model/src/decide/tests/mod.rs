@@ -1,5 +1,6 @@
 //! A log under test, on which tests say things and the clock stands still.
 
+mod bundles;
 mod random;
 mod seals;
 mod steps;
@@ -26,7 +27,7 @@ use crate::{
 use std::collections::BTreeMap;
 
 /// Permits what an unwithdrawn, unexpired consent of the person covers; denies the rest.
-struct ConsentOnly;
+struct ConsentOnly(Digest);
 
 impl PolicyDecisionPoint for ConsentOnly {
     fn rule(&self, matter: &Matter) -> Ruling {
@@ -54,7 +55,7 @@ impl PolicyDecisionPoint for ConsentOnly {
     }
 
     fn bundle(&self) -> Digest {
-        Digest([7; 32])
+        self.0
     }
 }
 
@@ -82,6 +83,8 @@ struct World {
     records: Vec<Record>,
     now: Timestamp,
     seed: u64,
+    /// The decision point's bundle.
+    bundle: Digest,
 }
 
 impl World {
@@ -91,6 +94,7 @@ impl World {
             records: Vec::new(),
             now: Timestamp(1_800_000_000_000),
             seed: 0,
+            bundle: Digest([7; 32]),
         };
         let keys = BrokerKeys {
             checkpoint: "test+00000000+AA==".into(),
@@ -142,7 +146,7 @@ impl World {
             now: self.now,
             seed,
             next_index: self.records.len() as u64,
-            pdp: &ConsentOnly,
+            pdp: &ConsentOnly(self.bundle),
         };
         let mut overlay = Overlay::new(&self.store);
         let decided = decide(&mut overlay, command, &inputs).unwrap();

@@ -6,7 +6,7 @@ use passerelle_audit::{
     merkle::{Tree, leaf_hash},
     tlog_proof::TlogProof,
 };
-use passerelle_model::entry::{Entry, EntryBody};
+use passerelle_model::entry::Entry;
 use passerelle_proto::v1;
 use prost::Message as _;
 
@@ -55,12 +55,7 @@ fn proven(mut input: Input<'_>, change: bool) {
     let hashes = tree.inclusion_proof(index, size).unwrap();
     let proof = TlogProof::new(index, hashes, world::head(&tree, by).note().clone()).unwrap();
     let known = Entry::from_bytes(&entry);
-    let membership = known.as_ref().is_ok_and(|entry| {
-        matches!(
-            entry.body,
-            EntryBody::Enrolled { .. } | EntryBody::Revoked { .. }
-        )
-    });
+    let membership = known.as_ref().is_ok_and(|entry| entry.body.is_for_all());
     let wire = v1::Notice {
         index,
         entry,

@@ -6,7 +6,10 @@ use passerelle_model::{
     records::Agency,
     vocabulary::{Category, Level, Purpose},
 };
-use passerelle_policies::{CedarPdp, LocalMatter, LocalPdp, RecordFacts, Verdict, embedded_files};
+use passerelle_policies::{
+    Bundle, CedarPdp, LocalMatter, LocalPdp, RecordFacts, Verdict, bundle::MAX_BUNDLE_BYTES,
+    embedded_files,
+};
 use std::sync::LazyLock;
 
 static SHIPPED: LazyLock<LocalPdp> = LazyLock::new(|| LocalPdp::load(None).unwrap());
@@ -14,13 +17,14 @@ static BUNDLE: LazyLock<CedarPdp> = LazyLock::new(|| CedarPdp::load_embedded().u
 static REQUESTERS: LazyLock<Vec<Agency>> =
     LazyLock::new(|| passerelle_model::state::agencies(&Log::new().store).unwrap());
 
-/// An agency's own policy, or one file of the library in place of the shipped one.
+/// An agency's own policy, a bundle file, or one file of the library in place of the shipped one.
 pub fn policy(data: &[u8]) {
     let mut input = Input::new(data);
     let kind = input.byte();
     let Some(text) = input.text() else { return };
     match kind {
         0..=127 => local(text),
+        255 => bundle(text),
         kind => library(usize::from(kind - 128), text),
     }
 }
@@ -68,6 +72,18 @@ fn local(text: &str) {
             assert_eq!(own.rule(&nothing).verdict, Verdict::CannotSay);
         }
     }
+}
+
+/// A bundle file has one spelling, and its digest is that of what is in it.
+fn bundle(text: &str) {
+    let Ok(bundle) = Bundle::from_bytes(text.as_bytes()) else {
+        return;
+    };
+    assert!(text.len() <= MAX_BUNDLE_BYTES);
+    assert_eq!(bundle.to_bytes().unwrap(), text.as_bytes());
+    let again = Bundle::new(bundle.files().clone(), bundle.terms().clone()).unwrap();
+    let same_language = again.language() == bundle.language();
+    assert_eq!(again.digest() == bundle.digest(), same_language);
 }
 
 fn library(file: usize, text: &str) {

@@ -186,7 +186,7 @@ fn good_notices() -> Vec<v1::Notice> {
             proof: TlogProof::new(index, hashes, note.clone())
                 .unwrap()
                 .to_string(),
-            membership: matches!(record.entry.body, EntryBody::Enrolled { .. }),
+            membership: record.entry.body.is_for_all(),
             ..v1::Notice::default()
         });
     }
