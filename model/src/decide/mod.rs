@@ -12,6 +12,8 @@ mod exchange;
 mod membership;
 mod seal;
 
+pub use consent::MAX_CONSENT_LIFE_S;
+
 use crate::{
     apply::apply,
     bytes::{Digest, Nonce},
