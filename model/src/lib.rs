@@ -2,7 +2,7 @@
 //!
 //! In scope: vocabulary, identifiers, signed statements, log entries, the records of the
 //! projection, the request state machine, and the two pure functions [`decide`](decide::decide)
-//! and [`apply`](apply::apply).
+//! and [`apply`](apply::apply); consent records in the formats of others.
 //! Out of scope: clocks, sockets, files, randomness, signatures. Time and entropy arrive as
 //! inputs, signatures are checked by a function that the caller hands in.
 
@@ -12,6 +12,7 @@ pub mod bundle;
 pub mod bytes;
 pub mod canonical;
 pub mod commitment;
+pub mod consent_formats;
 pub mod decide;
 pub mod entry;
 pub mod error;

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod account;
 #[cfg(test)]
+mod consents;
+#[cfg(test)]
 mod formats;
 #[cfg(test)]
 mod program;

@@ -108,7 +108,7 @@ fn in_format(format: Format) -> Vec<String> {
         .collect()
 }
 
-fn are_valid(kind: &str, texts: &[String]) {
+pub(crate) fn are_valid(kind: &str, texts: &[String]) {
     let files: Vec<_> = texts.iter().map(|text| (kind, text.as_str())).collect();
     let results = validate(&files);
     assert_eq!(results.len(), texts.len());
@@ -118,10 +118,10 @@ fn are_valid(kind: &str, texts: &[String]) {
     }
 }
 
-type Doctor = (&'static str, fn(&mut Value));
+pub(crate) type Doctor = (&'static str, fn(&mut Value));
 
 /// Each way of doctoring must be noticed, in each line that it changes.
-fn are_refused(kind: &str, text: &str, ways: &[Doctor]) {
+pub(crate) fn are_refused(kind: &str, text: &str, ways: &[Doctor]) {
     let texts: Vec<String> = ways
         .iter()
         .map(|(name, doctor)| {
@@ -138,7 +138,7 @@ fn are_refused(kind: &str, text: &str, ways: &[Doctor]) {
     }
 }
 
-fn without(value: &mut Value, field: &str) {
+pub(crate) fn without(value: &mut Value, field: &str) {
     value.as_object_mut().unwrap().remove(field);
 }
 

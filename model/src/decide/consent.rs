@@ -18,7 +18,7 @@ use crate::{
 const MAX_LIST: usize = 64;
 
 /// Longest life of a consent, in seconds: five years.
-const MAX_LIFE_S: u64 = 5 * 366 * 86_400;
+pub const MAX_CONSENT_LIFE_S: u64 = 5 * 366 * 86_400;
 
 pub(super) fn record(
     draft: &mut Draft<'_, '_>,
@@ -43,7 +43,7 @@ pub(super) fn record(
     ensure(
         terms.given_at <= said.statement().at
             && terms.given_at < terms.expires_at
-            && terms.expires_at <= terms.given_at.plus_s(MAX_LIFE_S),
+            && terms.expires_at <= terms.given_at.plus_s(MAX_CONSENT_LIFE_S),
         ErrorCode::OutOfRange,
     )?;
     ensure(

@@ -13,6 +13,8 @@ mod exchange;
 mod membership;
 mod seal;
 
+pub use consent::MAX_CONSENT_LIFE_S;
+
 use crate::{
     apply::apply,
     bundle::BundleTerms,

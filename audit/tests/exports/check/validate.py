@@ -1,12 +1,18 @@
 """Checks files against published models and schemas: arguments are `kind:path`.
 
 Prints a JSON list with, for each file, how many documents it has and what is wrong with them.
-Kinds: fhir (NDJSON of AuditEvents), ocsf (NDJSON of API Activity), html (one page).
+Kinds: fhir (NDJSON of AuditEvents), ocsf (NDJSON of API Activity), html (one page), consent-fhir
+(NDJSON of Consents), consent-27560 (one JSON-LD record a line).
 """
 
 import json
 import re
 import sys
+
+# The tests leave nothing in the sources.
+sys.dont_write_bytecode = True
+
+import consents
 
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 LIFECYCLE = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle"
@@ -133,7 +139,13 @@ def html(text):
 
 
 def main():
-    kinds = {"fhir": fhir, "ocsf": ocsf, "html": html}
+    kinds = {
+        "fhir": fhir,
+        "ocsf": ocsf,
+        "html": html,
+        "consent-fhir": consents.fhir,
+        "consent-27560": consents.iso27560,
+    }
     results = []
     for argument in sys.argv[1:]:
         kind, path = argument.split(":", 1)

@@ -15,6 +15,7 @@ mod canonical;
 mod certificate;
 mod checkpoint;
 mod config;
+mod consent;
 mod csv;
 pub mod decide;
 mod entry;
@@ -40,6 +41,7 @@ pub use canonical::canonical;
 pub use certificate::certificate;
 pub use checkpoint::checkpoint;
 pub use config::config;
+pub use consent::consent;
 pub use csv::{csv, mapping};
 pub use decide::decide;
 pub use entry::entry;
@@ -68,6 +70,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("certificate", certificate),
     ("checkpoint", checkpoint),
     ("config", config),
+    ("consent", consent),
     ("csv", csv),
     ("decide", decide),
     ("entry", entry),

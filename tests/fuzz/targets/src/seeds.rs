@@ -37,6 +37,7 @@ pub fn all() -> Vec<Seed> {
     add("certificate", certificates());
     add("checkpoint", checkpoints());
     add("config", configs());
+    add("consent", crate::consent::seeds());
     add("csv", csvs());
     add("decide", log::decisions());
     add("entry", log::entries());

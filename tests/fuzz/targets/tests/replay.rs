@@ -98,6 +98,6 @@ macro_rules! replayed {
 }
 
 replayed! {
-    canonical certificate checkpoint config csv decide entry export frames journal keys mapping
-    note notice oprf policy proof sealed statement text tiles tlog_policy
+    canonical certificate checkpoint config consent csv decide entry export frames journal keys
+    mapping note notice oprf policy proof sealed statement text tiles tlog_policy
 }
