@@ -113,6 +113,7 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
         seal_faults: seals::faults(node.core.view()).map_err(storage)?,
         mirror: node.mirror.as_ref().map(|mirror| mirror.status()),
         alerts: node.context.alerts.open() as u64,
+        agreement_warnings: agreements::warnings(node)?,
         fork_proofs: node.context.forks.count() as u64,
         outbox: meta.outbox,
         reviews: meta.reviews,
@@ -168,6 +169,10 @@ impl v1::node_server::Node for NodeService {
 
     async fn show_agreements(&self, request: Request<v1::ShowAgreementsRequest>) -> Reply {
         agreements::show(&self.node, &request.into_inner())
+    }
+
+    async fn change_agreement(&self, request: Request<v1::ChangeAgreementRequest>) -> Reply {
+        agreements::change(&self.node, request.into_inner()).await
     }
 
     async fn record_consent(&self, request: Request<v1::RecordConsentRequest>) -> Reply {

@@ -201,6 +201,7 @@ impl Walker {
             | Body::Withdrawal(_)
             | Body::Agreement(_)
             | Body::AgreementSignature(_)
+            | Body::AgreementChange(_)
             | Body::CaseOpening(_)
             | Body::CaseAdvance(_) => None,
         }

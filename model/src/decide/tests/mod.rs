@@ -1,5 +1,6 @@
 //! A log under test, on which tests say things and the clock stands still.
 
+mod agreements;
 mod random;
 mod seals;
 mod steps;
@@ -82,11 +83,17 @@ struct World {
     records: Vec<Record>,
     now: Timestamp,
     seed: u64,
+    pdp: &'static dyn PolicyDecisionPoint,
 }
 
 impl World {
     fn new() -> Self {
+        Self::with_rules(&ConsentOnly)
+    }
+
+    fn with_rules(pdp: &'static dyn PolicyDecisionPoint) -> Self {
         let mut world = Self {
+            pdp,
             store: Memory::default(),
             records: Vec::new(),
             now: Timestamp(1_800_000_000_000),
@@ -142,7 +149,7 @@ impl World {
             now: self.now,
             seed,
             next_index: self.records.len() as u64,
-            pdp: &ConsentOnly,
+            pdp: self.pdp,
         };
         let mut overlay = Overlay::new(&self.store);
         let decided = decide(&mut overlay, command, &inputs).unwrap();
