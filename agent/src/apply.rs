@@ -2,7 +2,7 @@
 //! that could differ at a replay.
 
 use crate::{
-    apply_notice, erasure,
+    agreements, apply_notice, erasure,
     event::{Event, Stated, Transaction, Verdict},
     facts::{csv_import::ImportedPerson, fact::Fact},
     postponed, retention, settlement, standing,
@@ -67,6 +67,13 @@ fn apply_event(
         } => state::put(view, key::staged(import, *part), people),
         Event::ImportCommitted { import, parts } => import_committed(view, import, *parts),
         Event::AuditCase(event) => record::apply(view, at, event),
+        Event::AgreementKept {
+            agreement,
+            document,
+        } => {
+            agreements::kept(view, agreement, document);
+            Ok(())
+        }
     }
 }
 
@@ -278,6 +285,10 @@ fn state_one(view: &mut Overlay<'_>, at: Timestamp, stated: &Stated) -> Result<(
         Body::Withdrawal(withdrawal) => {
             note_withdrawal(view)?;
             standing::withdrawing(view, &withdrawal.consent, withdrawal.scope, statement)
+        }
+        Body::AgreementChange(change) => {
+            note_withdrawal(view)?;
+            agreements::changing(view, &change, statement)
         }
         Body::Renewal(renewal) => edit_hold(view, &renewal.request, |row| {
             row.renewing = Some(renewal.permit);

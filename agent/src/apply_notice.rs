@@ -4,6 +4,7 @@
 //! is carried out.
 
 use crate::{
+    agreements,
     apply::{edit_ask, edit_hold, edit_meta, note_withdrawal},
     event::Noticed,
     late::heard,
@@ -17,11 +18,11 @@ use passerelle_model::{
     ids::{AgencyId, RequestId},
     pdp::Effect,
     permit::Permit,
-    records::{Agreement, Case, Consent, Decision, Withdrawn},
+    records::{Case, Consent, Decision, Withdrawn},
     request::Status,
     statement::{
-        AgreementSignature, AgreementTerms, Answer, Body, CaseAdvance, CaseOpening, ConsentTerms,
-        PAYLOAD_ANSWER, ReceiptKind, Withdrawal,
+        Answer, Body, CaseAdvance, CaseOpening, ConsentTerms, PAYLOAD_ANSWER, ReceiptKind,
+        Withdrawal,
     },
     store::{Overlay, StoreError},
     time::Timestamp,
@@ -251,8 +252,21 @@ fn said(
             note_withdrawal(view)?;
             standing::withdrawn(view, &consent, withdrawn, &source.statement)
         }
-        Body::Agreement(terms) => proposed(view, agency, *terms, notice.index),
-        Body::AgreementSignature(signature) => signed(view, agency, &signature),
+        Body::Agreement(terms) => {
+            agreements::proposed(view, agency, *terms, (notice.index, source.at))
+        }
+        Body::AgreementSignature(signature) => {
+            let place = (notice.index, source.at);
+            match agreements::signed(view, agency, &signature, place)? {
+                true => note_withdrawal(view),
+                false => Ok(()),
+            }
+        }
+        Body::AgreementChange(change) => {
+            note_withdrawal(view)?;
+            let place = (notice.index, source.at);
+            agreements::changed(view, agency, &change, place, &source.statement)
+        }
         Body::CaseOpening(opening) => case_opened(view, agency, opening, notice.index),
         Body::CaseAdvance(advance) => case_advanced(view, me, advance, notice),
         Body::BundleEndorsement(endorsement) => rules::endorsed(view, agency, &endorsement),
@@ -429,35 +443,6 @@ fn consented(
         terms,
     };
     standing::consented(view, row, agency == me, &source.statement)
-}
-
-fn proposed(
-    view: &mut Overlay<'_>,
-    agency: &AgencyId,
-    terms: AgreementTerms,
-    index: u64,
-) -> Result<(), StoreError> {
-    let key = key::of(key::AGREEMENT, terms.agreement.as_str().as_bytes());
-    let row = Agreement::proposed(agency, terms, index)
-        .map_err(|_| StoreError("journaled terms do not encode".to_owned()))?;
-    state::put(view, key, &row)
-}
-
-fn signed(
-    view: &mut Overlay<'_>,
-    agency: &AgencyId,
-    signature: &AgreementSignature,
-) -> Result<(), StoreError> {
-    let Some(mut row) = state::agreement(view, &signature.agreement)? else {
-        return Ok(());
-    };
-    // A signature under other terms than the ones seen here counts for nothing.
-    if row.digest != signature.terms || row.signed.contains(agency) {
-        return Ok(());
-    }
-    row.signed.push(agency.clone());
-    let id = signature.agreement.as_str().as_bytes();
-    state::put(view, key::of(key::AGREEMENT, id), &row)
 }
 
 fn case_opened(

@@ -15,7 +15,7 @@ use passerelle_model::{
     bytes::{Bytes, Digest, Handle, Signature},
     commitment::Opening,
     error::ErrorCode,
-    ids::RequestId,
+    ids::{AgreementId, RequestId},
     statement::{Envelope, Item},
     time::Timestamp,
     vocabulary::Outcome,
@@ -218,6 +218,13 @@ pub enum Event {
     },
     /// Something that a second person here has to look at, or did.
     AuditCase(Box<CaseEvent>),
+    /// The text of an agreement is kept: the one whose digest stands in its terms.
+    AgreementKept {
+        /// Which.
+        agreement: AgreementId,
+        /// In canonical form.
+        document: Bytes,
+    },
 }
 
 impl Event {
@@ -243,6 +250,7 @@ impl Event {
             Self::ImportChunk { .. } => "import_chunk",
             Self::ImportCommitted { .. } => "import_committed",
             Self::AuditCase(event) => event.kind(),
+            Self::AgreementKept { .. } => "agreement_kept",
         }
     }
 }

@@ -4,8 +4,9 @@
 //! In scope: what is asked on consent must rest on one that this agency heard of in the log, in
 //! its recorder's signature, about this person, for this recipient, discloser, category and
 //! purpose, in time and not withdrawn. One that was recorded elsewhere needs a person here first
-//! (decision 0009). Out of scope: other bases, which the holder can't check in the same way; what
-//! is known of consents ([`crate::standing`]).
+//! (decision 0009); and no agreement that it knows to be out of force may be what carries the
+//! permit. Out of scope: other bases, which the holder can't check in the same way; what is known
+//! of consents ([`crate::standing`]) and agreements ([`crate::agreements`]).
 //!
 //! The rules are those of the policy bundle (`consents.cedar`), and the conflict rule of the
 //! decision point: a withdrawal defeats every grant recorded before it. A permit of an honest
@@ -13,6 +14,7 @@
 //! and of its withdrawal, both before the permit.
 
 use crate::{
+    agreements,
     event::Noticed,
     holder::storage,
     standing::{self, Standing},
@@ -111,6 +113,10 @@ fn of(
         Some(Reliance::Agreement(_)) | None => None,
     };
     if permit.basis != LegalBasis::Consent {
+        let in_the_way = agreements::in_the_way(view, permit, request, now).map_err(storage)?;
+        if let Some(code) = in_the_way {
+            return Ok(Ground::Missing(code));
+        }
         let is_gone = match named {
             Some(id) => is_gone(view, id, permit, now)?,
             None => false,

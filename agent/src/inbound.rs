@@ -142,6 +142,7 @@ fn follow(
             | Body::Withdrawal(_)
             | Body::Agreement(_)
             | Body::AgreementSignature(_)
+            | Body::AgreementChange(_)
             | Body::CaseOpening(_)
             | Body::CaseAdvance(_)
             | Body::BundleEndorsement(_) => Ok(Offer::default()),

@@ -6,9 +6,8 @@
 //! An honest broker sends each kind in the order of the log, from where the agent says that it
 //! stands. What comes again was sent twice and is passed over. What comes late and was never heard
 //! was kept back: it is proven by the log like any other, it is journaled, counted and shown. Of
-//! what it says only that which takes away has an effect: a withdrawal, the end of a request or of a
-//! membership. A
-//! permit or an answer that comes after its time has none, for what it should have come before has
+//! what it says only that which takes away has an effect: a withdrawal, the suspension or end of an agreement, the end of a
+//! request or of a membership. A permit or an answer that comes after its time has none, for what it should have come before has
 //! been decided without it.
 
 use crate::{
@@ -21,7 +20,7 @@ use passerelle_model::{
     entry::EntryBody,
     error::ErrorCode,
     seal::MAX_SEALED,
-    statement::Body,
+    statement::{Body, Change},
     store::{Overlay, Read, StoreError},
 };
 
@@ -58,6 +57,14 @@ pub(crate) fn heard_between(view: &dyn Read, from: u64, until: u64) -> Result<u6
     Ok(rows.iter().take_while(|(key, _)| *key <= end).count() as u64)
 }
 
+fn takes_away(body: &Body) -> bool {
+    match body {
+        Body::Withdrawal(_) => true,
+        Body::AgreementChange(said) => !matches!(said.change, Change::Lift),
+        _ => false,
+    }
+}
+
 /// What is journaled of a verified notice that came late.
 pub(crate) fn take_in(notice: &CheckedNotice, trust: &Trust) -> Noticed {
     let index = notice.index();
@@ -67,7 +74,7 @@ pub(crate) fn take_in(notice: &CheckedNotice, trust: &Trust) -> Noticed {
         "the broker kept a notice back and sent it after later ones"
     );
     let takes_away = match check_said(notice, trust, |_| Ok(false)) {
-        Ok(Some(said)) => matches!(said.statement().body, Body::Withdrawal(_)),
+        Ok(Some(said)) => takes_away(&said.statement().body),
         Ok(None) => matches!(
             notice.entry().body,
             EntryBody::Stopped { .. }

@@ -7,6 +7,8 @@
 //!
 //! The entry points are [`enrol::enrol`], [`serve::serve`] and [`client::connect`].
 
+pub mod agreement_view;
+pub mod agreements;
 pub mod alerts;
 pub mod api;
 pub mod apply;
@@ -36,6 +38,7 @@ pub mod home;
 pub mod import;
 pub mod inbound;
 pub mod interest;
+pub mod isa;
 mod late;
 pub mod link;
 pub mod mirror;

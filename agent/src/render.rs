@@ -10,7 +10,7 @@ use passerelle_model::{
     bytes::Handle,
     ids::AgencyId,
     pdp::ItemRuling,
-    records::{Agreement, Case, Consent},
+    records::{Case, Consent},
     statement::{Item, WithdrawalScope},
     store::{Read, StoreError},
     time::Timestamp,
@@ -18,8 +18,7 @@ use passerelle_model::{
 };
 use passerelle_policies::texts::explain;
 use passerelle_proto::views::{
-    AgreementView, AnswerView, AskedBy, CaseView, ConsentView, ItemView, RequestLine, RequestView,
-    TrailStep,
+    AnswerView, AskedBy, CaseView, ConsentView, ItemView, RequestLine, RequestView, TrailStep,
 };
 
 fn items(items: &[Item]) -> Vec<String> {
@@ -123,26 +122,6 @@ pub fn answer_view(row: &AskRow, opened: SealedAnswer) -> AnswerView {
         obligations: opened.obligations,
         erase_by,
         recalled: row.recalled.is_some(),
-    }
-}
-
-/// An agreement.
-pub fn agreement_view(row: Agreement, now: Timestamp) -> AgreementView {
-    let status = if !row.is_signed_by_all() {
-        "proposed"
-    } else if now >= row.terms.ends_at {
-        "ended"
-    } else if now < row.terms.starts_at {
-        "not_begun"
-    } else {
-        "in_force"
-    };
-    let left_s = row.terms.ends_at.seconds().saturating_sub(now.seconds());
-    AgreementView {
-        days_left: (status == "in_force").then_some(left_s / 86_400),
-        signed: row.signed.iter().map(ToString::to_string).collect(),
-        status: status.to_owned(),
-        terms: row.terms,
     }
 }
 

@@ -4,6 +4,7 @@
 //! to do next ([`crate::inbound`]).
 
 use crate::{
+    agreements,
     apply::{body_of, edit_ask, edit_hold, edit_meta, note_withdrawal, status_of},
     event::Stated,
     standing,
@@ -94,12 +95,16 @@ pub(crate) fn settle(
             };
             standing::withdrawn(view, &withdrawal.consent, withdrawn, &digest)
         }
+        Body::AgreementChange(change) if code.is_some() => {
+            agreements::arrived(view, &change.agreement, &digest)
+        }
         Body::Consent(terms) if code.is_some() => standing::unsaid(view, &terms.consent),
         Body::Receipt(_)
         | Body::Consent(_)
         | Body::Withdrawal(_)
         | Body::Agreement(_)
         | Body::AgreementSignature(_)
+        | Body::AgreementChange(_)
         | Body::CaseOpening(_)
         | Body::CaseAdvance(_)
         | Body::BundleEndorsement(_) => Ok(()),

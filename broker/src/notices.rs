@@ -136,6 +136,7 @@ pub fn visible_to(reader: &AgencyId, record: &Record) -> Sidecar {
         | Body::Withdrawal(_)
         | Body::Agreement(_)
         | Body::AgreementSignature(_)
+        | Body::AgreementChange(_)
         | Body::CaseOpening(_)
         | Body::CaseAdvance(_)
         | Body::BundleEndorsement(_) => {}

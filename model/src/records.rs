@@ -1,14 +1,16 @@
 //! The rows of the broker's projection.
 
+mod agreement;
+
+pub use agreement::{Agreement, Course, Successor};
+
 use crate::{
     bytes::{Digest, Handle, PublicKey},
-    canonical::{self, CanonicalError},
-    ids::{AgencyId, CaseId, ConsentId, RequestId},
+    ids::{AgencyId, AgreementId, CaseId, ConsentId, RequestId},
     pdp::{Effect, ItemRuling},
     request::Status,
     statement::{
-        AgencyKeys, AgreementTerms, CaseAdvance, CaseOpening, ConsentTerms, Item, Reliance,
-        WithdrawalScope,
+        AgencyKeys, CaseAdvance, CaseOpening, ConsentTerms, Item, Reliance, WithdrawalScope,
     },
     time::Timestamp,
     vocabulary::{
@@ -52,53 +54,6 @@ pub struct Invitation {
     pub sector: Sector,
     /// Until when.
     pub expires_at: Timestamp,
-}
-
-/// An agreement with its signatures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Agreement {
-    /// The terms.
-    pub terms: AgreementTerms,
-    /// Digest of the canonical terms.
-    pub digest: Digest,
-    /// Who has signed.
-    pub signed: Vec<AgencyId>,
-    /// Index of the proposal.
-    pub proposed: u64,
-}
-
-impl Agreement {
-    /// An agreement as `agency` proposes it at `index`. The proposal is its own signature.
-    pub fn proposed(
-        agency: &AgencyId,
-        terms: AgreementTerms,
-        index: u64,
-    ) -> Result<Self, CanonicalError> {
-        Ok(Self {
-            digest: canonical::digest(&terms)?,
-            terms,
-            signed: vec![agency.clone()],
-            proposed: index,
-        })
-    }
-
-    /// Whether every party has signed.
-    pub fn is_signed_by_all(&self) -> bool {
-        self.terms
-            .parties
-            .iter()
-            .all(|p| self.signed.contains(&p.agency))
-    }
-
-    /// Whether it is in force: signed by all, begun, not ended.
-    pub fn is_in_force(&self, at: Timestamp) -> bool {
-        self.is_signed_by_all() && self.terms.starts_at <= at && at < self.terms.ends_at
-    }
-
-    /// Whether `agency` is a party.
-    pub fn has_party(&self, agency: &AgencyId) -> bool {
-        self.terms.parties.iter().any(|p| p.agency == *agency)
-    }
 }
 
 /// What was withdrawn of a consent, and when.
@@ -353,6 +308,19 @@ impl RequestRow {
             .iter()
             .flat_map(Decision::allowed)
             .filter_map(|i| i.ruling.consent.clone())
+            .collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    }
+
+    /// The agreements on which the latest decision rests.
+    pub fn agreements(&self) -> Vec<AgreementId> {
+        let mut ids: Vec<_> = self
+            .decision
+            .iter()
+            .flat_map(Decision::allowed)
+            .filter_map(|i| i.ruling.agreement.clone())
             .collect();
         ids.sort();
         ids.dedup();

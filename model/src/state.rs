@@ -133,6 +133,15 @@ pub mod key {
     pub fn by_consent(consent: &str, request: &str) -> Vec<u8> {
         join(b'w', &[consent.as_bytes(), SEPARATOR, request.as_bytes()])
     }
+    /// Open requests that rest on an agreement; without a request the prefix.
+    pub fn by_agreement(agreement: &str, request: &str) -> Vec<u8> {
+        join(b'y', &[agreement.as_bytes(), SEPARATOR, request.as_bytes()])
+    }
+    /// Agreements that were suspended or ended while open requests rest on them; without an id the
+    /// prefix.
+    pub fn halted(agreement: &str) -> Vec<u8> {
+        join(b'x', &[agreement.as_bytes()])
+    }
     /// Open requests by the time at which they end.
     pub fn due(at: Timestamp, request: &str) -> Vec<u8> {
         join(b'd', &[&at.0.to_be_bytes(), request.as_bytes()])
@@ -270,6 +279,11 @@ pub fn invitation(state: &dyn Read, token: &Digest) -> Result<Option<Invitation>
 /// An agreement.
 pub fn agreement(state: &dyn Read, id: &AgreementId) -> Result<Option<Agreement>, StoreError> {
     row(state, &key::agreement(id.as_str()))
+}
+
+/// Whether open requests rest on an agreement that is suspended or ended.
+pub fn halted(state: &dyn Read, id: &AgreementId) -> Result<bool, StoreError> {
+    Ok(state.get(&key::halted(id.as_str()))?.is_some())
 }
 
 /// A consent.

@@ -3,6 +3,13 @@
 //! A statement is canonical JSON that holds codes, identifiers and commitments only, in a DSSE
 //! envelope. Private fields enter as commitments; their openings travel beside.
 
+mod agreement;
+
+pub use agreement::{
+    AgreementChange, AgreementLine, AgreementParty, AgreementSignature, AgreementTerms, Change,
+    Edition,
+};
+
 use crate::{
     bytes::{Bytes, Commitment, Digest, PublicKey, Signature},
     canonical::{self, CanonicalError},
@@ -190,58 +197,6 @@ pub struct Withdrawal {
     pub scope: WithdrawalScope,
 }
 
-/// One line of an agreement: what may go from whom to whom, up to which level.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AgreementLine {
-    /// Who discloses.
-    pub from: AgencyId,
-    /// Who receives.
-    pub to: AgencyId,
-    /// What.
-    pub category: Category,
-    /// The highest level.
-    pub level: Level,
-    /// How long the recipient may keep it, in days.
-    pub retention_days: u16,
-}
-
-/// The basis in law on which one party shares.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AgreementParty {
-    /// The party.
-    pub agency: AgencyId,
-    /// Its basis.
-    pub basis: LegalBasis,
-}
-
-/// An information sharing agreement.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AgreementTerms {
-    /// Made by the proposing node.
-    pub agreement: AgreementId,
-    /// Who shares, each on its own basis. At least two; all sign.
-    pub parties: Vec<AgreementParty>,
-    /// What for.
-    pub purposes: Vec<Purpose>,
-    /// What may go where.
-    pub lines: Vec<AgreementLine>,
-    /// In force from.
-    pub starts_at: Timestamp,
-    /// Due for review.
-    pub review_at: Timestamp,
-    /// In force until; at this instant it no longer is.
-    pub ends_at: Timestamp,
-}
-
-/// A party signs an agreement.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AgreementSignature {
-    /// Which.
-    pub agreement: AgreementId,
-    /// Digest of the canonical terms, so that nobody signs what it did not see.
-    pub terms: Digest,
-}
-
 /// A case is put on the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaseOpening {
@@ -301,6 +256,8 @@ pub enum Body {
     Agreement(Box<AgreementTerms>),
     /// Signs one.
     AgreementSignature(AgreementSignature),
+    /// Suspends one, lifts the suspension, or ends one.
+    AgreementChange(AgreementChange),
     /// Opens a case.
     CaseOpening(CaseOpening),
     /// Advances or closes one.

@@ -179,6 +179,7 @@ fn agreement(of: &AgreementShape, period: Period) -> Value {
     let mut agreement = json!({
         "parties": names(&of.parties),
         "signed_by_all": of.signed_by_all,
+        "state": of.state.code(),
         "purposes": of.purposes.iter().map(|p| p.code()).collect::<Vec<_>>(),
         "bases": of.bases.iter().map(|b| b.code()).collect::<Vec<_>>(),
         "starts_at": period.from,

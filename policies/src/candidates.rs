@@ -24,6 +24,7 @@ use passerelle_model::{
     pdp::Matter,
     records::{Agreement, Consent},
     statement::{AgreementLine, Reliance},
+    vocabulary::AgreementState,
 };
 use std::{cmp::Reverse, sync::Arc};
 
@@ -140,6 +141,7 @@ pub(crate) fn agreements(matter: &Matter) -> Result<Vec<AgreementCandidate<'_>>,
         .agreements
         .iter()
         .filter(|a| a.has_party(&matter.requester.agency))
+        .filter(|a| !makes_way(a, matter))
         .filter(|a| match &matter.reliance {
             Some(Reliance::Agreement(named)) => a.terms.agreement == *named,
             Some(Reliance::Consent(_)) => false,
@@ -168,6 +170,18 @@ pub(crate) fn agreements(matter: &Matter) -> Result<Vec<AgreementCandidate<'_>>,
         })
     });
     candidates.collect()
+}
+
+/// Whether a next version that has begun is looked at in its stead; that one gives the reasons. One
+/// that is relied on by name stays, to be denied by its own.
+fn makes_way(agreement: &Agreement, matter: &Matter) -> bool {
+    let next = agreement.course.successor.as_ref();
+    !on_agreement(matter)
+        && agreement.state(matter.at) == AgreementState::Superseded
+        && next.is_some_and(|next| {
+            let mut all = matter.agreements.iter();
+            all.any(|other| other.terms.agreement == next.agreement)
+        })
 }
 
 /// The line from holder to requester for the category: the widest, of equals the briefest kept.

@@ -13,15 +13,15 @@ use passerelle_model::{
     bytes::{Commitment, Digest, Handle, PublicKey},
     ids::{AgencyId, AgreementId, CaseId, ConsentId},
     pdp::{CaseFacts, Effect, Matter},
-    records::{self, Agency, Agreement, Consent},
+    records::{self, Agency, Agreement, Consent, Course, Successor},
     statement::{
-        AgencyKeys, AgreementLine, AgreementParty, AgreementTerms, ConsentTerms, Item, Reliance,
-        WithdrawalScope,
+        AgencyKeys, AgreementLine, AgreementParty, AgreementTerms, ConsentTerms, Edition, Item,
+        Reliance, WithdrawalScope,
     },
     time::Timestamp,
     vocabulary::{
-        Capacity, CaseRole, Category, ConsentGiver, ConsentMethod, EmergencyKind, Language,
-        LegalBasis, Level, Profile, Purpose, Sector, Stage, Threshold, WorkerRole,
+        AgreementState, Capacity, CaseRole, Category, ConsentGiver, ConsentMethod, EmergencyKind,
+        Language, LegalBasis, Level, Profile, Purpose, Sector, Stage, Threshold, WorkerRole,
     },
 };
 use serde::Deserialize;
@@ -259,6 +259,8 @@ struct AgreementInput {
     signed: Option<Vec<AgencyId>>,
     starts_in_s: i64,
     ends_in_s: i64,
+    /// What became of it.
+    state: AgreementState,
 }
 
 impl Default for AgreementInput {
@@ -273,6 +275,7 @@ impl Default for AgreementInput {
             signed: None,
             starts_in_s: -30 * DAY_S,
             ends_in_s: 30 * DAY_S,
+            state: AgreementState::Active,
         }
     }
 }
@@ -398,6 +401,7 @@ impl AgreementInput {
         Agreement {
             terms: AgreementTerms {
                 agreement: agreement_id(number),
+                edition: Edition::default(),
                 parties: vec![party(requester), party(holder)],
                 purposes: (self.purposes.clone()).unwrap_or_else(|| vec![matter.purpose]),
                 lines: vec![AgreementLine {
@@ -415,7 +419,24 @@ impl AgreementInput {
             signed: (self.signed.clone())
                 .unwrap_or_else(|| vec![requester.clone(), holder.clone()]),
             proposed: u64::from(number),
+            course: self.course(holder),
         }
+    }
+
+    fn course(&self, holder: &AgencyId) -> Course {
+        let mut course = Course::default();
+        match self.state {
+            AgreementState::Active => {}
+            AgreementState::Suspended => course.suspended.push(holder.clone()),
+            AgreementState::Terminated => course.terminated = Some(holder.clone()),
+            AgreementState::Superseded => {
+                course.successor = Some(Successor {
+                    agreement: agreement_id(0),
+                    starts_at: NOW,
+                });
+            }
+        }
+        course
     }
 }
 

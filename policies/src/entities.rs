@@ -43,6 +43,7 @@ names! {
     action = "Action",
     agency = "Agency",
     agreement = "Agreement",
+    agreement_state = "AgreementState",
     basis = "Basis",
     basis_code = "BasisCode",
     capacity = "Capacity",
@@ -352,9 +353,11 @@ impl Slicer<'_> {
         let purposes = purposes.map(|p| uid(&names.purpose, p.code()));
         let bases = agreement.bases.iter();
         let bases = bases.map(|b| uid(&names.basis, b.code()));
+        let state = uid(&names.agreement_state, agreement.state.code());
         let mut attributes = vec![
             ("parties", set(parties)),
             ("signed_by_all", boolean(agreement.signed_by_all)),
+            ("state", reference(state)),
             ("purposes", set(purposes)),
             ("bases", set(bases)),
             ("starts_at", long(period.from)),

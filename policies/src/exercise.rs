@@ -10,6 +10,7 @@
 //! model with [`CedarPdp`](crate::CedarPdp), and every holder through its own
 //! [`LocalPdp`](crate::LocalPdp).
 
+mod agreement_words;
 mod check;
 mod events;
 mod expect;

@@ -20,8 +20,8 @@ use passerelle_model::{
     bytes::Digest,
     canonical,
     vocabulary::{
-        Capacity, CaseRole, Category, ConsentGiver, ConsentMethod, EmergencyKind, LegalBasis,
-        Profile, Purpose, Sector, Stage, Threshold, WorkerRole,
+        AgreementState, Capacity, CaseRole, Category, ConsentGiver, ConsentMethod, EmergencyKind,
+        LegalBasis, Level, Profile, Purpose, Sector, Stage, Threshold, WorkerRole,
     },
 };
 use serde::Serialize;
@@ -204,6 +204,11 @@ impl Library {
         &self.packs
     }
 
+    /// The most that `purpose` needs of `category` (rule 4); none if the purpose is not listed.
+    pub fn max_level(&self, purpose: Purpose, category: Category) -> Option<Level> {
+        self.reference.max_level(purpose, category)
+    }
+
     /// The texts.
     pub const fn texts(&self) -> &Texts {
         &self.texts
@@ -381,7 +386,7 @@ fn check_vocabulary(schema: &Schema, names: &Names) -> Result<(), String> {
         case_role: CaseRole,
         consent_giver: ConsentGiver,
         consent_method: ConsentMethod,
-        capacity: Capacity,
+        agreement_state: AgreementState, capacity: Capacity,
     ];
     let kinds = Category::ALL.iter().map(|c| c.kind().code()).collect();
     vocabularies.push((&names.category_kind, kinds));

@@ -179,6 +179,11 @@ fn add_agreements(matter: &mut Matter, papers: &[Paper]) {
             1 => terms.lines.clear(),
             2 => drop(terms.parties.pop()),
             3 => terms.parties[1].basis = LegalBasis::Wgs,
+            4 => agreement
+                .course
+                .suspended
+                .extend(agreement.signed.last().cloned()),
+            5 => agreement.course.terminated = agreement.signed.first().cloned(),
             _ => {}
         }
         matter.agreements.push(agreement);

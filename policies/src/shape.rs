@@ -15,8 +15,8 @@ use passerelle_model::{
     statement::{AgreementLine, Item},
     time::Timestamp,
     vocabulary::{
-        Capacity, CaseRole, Category, ConsentGiver, ConsentMethod, EmergencyKind, LegalBasis,
-        Level, Profile, Purpose, Sector, Stage, Threshold, WorkerRole,
+        AgreementState, Capacity, CaseRole, Category, ConsentGiver, ConsentMethod, EmergencyKind,
+        LegalBasis, Level, Profile, Purpose, Sector, Stage, Threshold, WorkerRole,
     },
 };
 
@@ -146,6 +146,7 @@ pub(crate) struct LineShape {
 pub(crate) struct AgreementShape {
     pub(crate) parties: Vec<AgencyId>,
     pub(crate) signed_by_all: bool,
+    pub(crate) state: AgreementState,
     pub(crate) purposes: Vec<Purpose>,
     /// Of the two parties concerned, not those of others.
     pub(crate) bases: Vec<LegalBasis>,
@@ -163,6 +164,7 @@ impl AgreementShape {
         Self {
             parties: terms.parties.iter().map(|p| p.agency.clone()).collect(),
             signed_by_all: agreement.is_signed_by_all(),
+            state: agreement.state(matter.at),
             purposes: terms.purposes.clone(),
             bases: concerned.map(|p| p.basis).collect(),
             line: line.map(|line| LineShape {

@@ -137,6 +137,9 @@ pub struct AgentStatus {
     /// Alerts that nobody has acknowledged.
     #[serde(default)]
     pub alerts: u64,
+    /// Agreements that end soon or are due for review.
+    #[serde(default)]
+    pub agreement_warnings: Vec<AgreementWarning>,
     /// Proofs that the log was rewritten, in the directory `forks` of the agent.
     #[serde(default)]
     pub fork_proofs: u64,
@@ -265,10 +268,56 @@ pub struct AgreementView {
     pub terms: passerelle_model::statement::AgreementTerms,
     /// Who has signed.
     pub signed: Vec<String>,
-    /// proposed, in_force, not_begun, ended.
+    /// proposed, in_force, not_begun, ended, suspended, superseded, terminated.
     pub status: String,
     /// Whole days until it ends, if in force.
     pub days_left: Option<u64>,
+    /// Whose suspension stands.
+    #[serde(default)]
+    pub suspended_by: Vec<String>,
+    /// The next version, once all have signed that.
+    #[serde(default)]
+    pub successor: Option<String>,
+    /// What is soon to be done about it.
+    #[serde(default)]
+    pub warnings: Vec<AgreementWarning>,
+    /// What the parties said of it, in the order of the log.
+    #[serde(default)]
+    pub history: Vec<AgreementStep>,
+    /// The document that the terms name, canonical JSON, if it is kept here and one agreement was
+    /// asked for.
+    #[serde(default)]
+    pub document: Option<String>,
+}
+
+/// What is soon to be done about an agreement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgreementWarning {
+    /// The agreement.
+    pub agreement: String,
+    /// ends_in_60, ends_in_30, ends_in_7, review_due.
+    pub code: String,
+    /// Whole days until it ends.
+    pub days_left: u64,
+    /// In words.
+    pub en: String,
+    /// In words.
+    pub fr: String,
+}
+
+/// What a party said of an agreement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgreementStep {
+    /// Index of the entry.
+    pub index: u64,
+    /// When it was sequenced.
+    pub at: Timestamp,
+    /// Who.
+    pub agency: String,
+    /// proposed, signed, suspended, lifted, terminated.
+    pub what: String,
+    /// Code of the reason that was given.
+    pub reason: Option<String>,
 }
 
 /// A consent, as an agency named in it sees it.

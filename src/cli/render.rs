@@ -13,7 +13,8 @@ use super::{
 };
 use passerelle_model::statement::WithdrawalScope;
 use passerelle_proto::views::{
-    AgentStatus, AgreementView, AuditLine, AuditPage, CaseView, ConsentView, ImportReport,
+    AgentStatus, AgreementView, AgreementWarning, AuditLine, AuditPage, CaseView, ConsentView,
+    ImportReport,
 };
 use std::fmt::Write as _;
 
@@ -50,6 +51,7 @@ pub(super) fn agent_status(status: &AgentStatus) -> String {
         ("seals", seals(status)),
         ("mirror", mirror(status)),
         ("alerts", open_alerts(status)),
+        ("agreements", agreement_warnings(status)),
         ("forks", fork_proofs(status)),
         ("statements to send", status.outbox.to_string()),
         ("inbox", format!("{} to review", status.reviews)),
@@ -110,6 +112,13 @@ fn open_alerts(status: &AgentStatus) -> String {
         0 => String::new(),
         n => format!("{n} to look at: see `passerelle audit alerts`"),
     }
+}
+
+/// Shown only if there is something to say, in both languages: it is for whoever reads it.
+fn agreement_warnings(status: &AgentStatus) -> String {
+    let one = |w: &AgreementWarning| format!("{} {} / {}", w.agreement, w.en, w.fr);
+    let all: Vec<_> = status.agreement_warnings.iter().map(one).collect();
+    all.join("; ")
 }
 
 /// Shown only where there is one.

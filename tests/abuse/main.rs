@@ -8,6 +8,7 @@
     reason = "test code: what is wrong should end the test where it stands"
 )]
 
+mod agreements;
 mod broker;
 mod corrupt;
 mod curiosity;

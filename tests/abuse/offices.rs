@@ -22,7 +22,13 @@ pub(crate) struct Offices {
 
 impl Offices {
     pub(crate) async fn open() -> Result<Self> {
-        let mut federation = Federation::start(EXE).await?;
+        Self::open_in(Federation::prepare(EXE)?).await
+    }
+
+    /// In a federation that is prepared, and not founded yet.
+    pub(crate) async fn open_in(mut federation: Federation) -> Result<Self> {
+        federation.init_broker().await?.done()?;
+        federation.serve_broker().await?;
         let workers = ["ana:mentor", "bea:mentor"];
         let nurses = ["cam:nurse", "dan:nurse"];
         federation.open_office(HOUSE, "community", &workers).await?;

@@ -168,6 +168,7 @@ fn said(body: &Body) -> (&'static str, Option<String>) {
         Body::Withdrawal(w) => ("withdrawal", w.consent.to_string()),
         Body::Agreement(a) => ("agreement", a.agreement.to_string()),
         Body::AgreementSignature(s) => ("agreement_signature", s.agreement.to_string()),
+        Body::AgreementChange(c) => ("agreement_change", c.agreement.to_string()),
         Body::CaseOpening(c) => ("case_opening", c.case.to_string()),
         Body::CaseAdvance(c) => ("case_advance", c.case.to_string()),
         Body::BundleEndorsement(e) => ("bundle_endorsement", e.bundle.to_hex()),

@@ -1,14 +1,27 @@
 //! Agreements: drafted as TOML, proposed, signed by all, shown.
 
 use super::{Reply, document, input, refuse, refused, say};
-use crate::{entropy, holder::storage, node::Node, render, state};
+use crate::{
+    agreement_view::{self, agreement_view},
+    agreements, entropy,
+    event::Event,
+    holder::storage,
+    isa,
+    node::Node,
+    state,
+};
 use passerelle_model::{
+    bytes::Bytes,
     error::ErrorCode,
     ids::{AgencyId, AgreementId},
-    statement::{AgreementLine, AgreementParty, AgreementSignature, AgreementTerms, Body},
+    statement::{
+        AgreementChange, AgreementLine, AgreementParty, AgreementSignature, AgreementTerms, Body,
+        Change, Edition,
+    },
     vocabulary::{Category, LegalBasis, Level, Purpose},
 };
-use passerelle_proto::v1;
+use passerelle_policies::{Library, embedded_files};
+use passerelle_proto::{v1, views::AgreementWarning};
 use serde::Deserialize;
 use tonic::Status;
 
@@ -19,6 +32,8 @@ const MAX_DRAFT_BYTES: usize = 32 * 1024;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Draft {
+    /// The version that this one is to follow.
+    supersedes: Option<AgreementId>,
     purposes: Vec<Purpose>,
     /// From when; without, from now on.
     starts: Option<String>,
@@ -47,6 +62,9 @@ struct LineDraft {
 }
 
 pub(super) async fn propose(node: &Node, request: v1::ProposeAgreementRequest) -> Reply {
+    if isa::read::is_whole(&request.draft) {
+        return propose_whole(node, &request.draft).await;
+    }
     if request.draft.len() > MAX_DRAFT_BYTES {
         return Err(refuse(
             ErrorCode::TooLarge,
@@ -65,6 +83,82 @@ pub(super) async fn propose(node: &Node, request: v1::ProposeAgreementRequest) -
         Vec::new(),
     )
     .await
+}
+
+/// Proposes what a whole document says, and keeps it.
+async fn propose_whole(node: &Node, draft: &str) -> Reply {
+    let document = whole(draft)?;
+    let parties: Vec<_> = document.parties.iter().map(|p| p.agency.clone()).collect();
+    input::are_members(node, "agency", &parties)?;
+    let edition = edition(node, document.supersedes.clone())?;
+    let id = AgreementId::from_random(entropy::random().map_err(refused)?);
+    let terms = document
+        .terms(id.clone(), edition.version)
+        .map_err(|_| refused(ErrorCode::Internal))?;
+    let body = Body::Agreement(Box::new(terms));
+    let kept = kept(&id, &document)?;
+    say(node, id.to_string(), body, Vec::new(), vec![kept]).await
+}
+
+fn whole(draft: &str) -> Result<isa::Document, Status> {
+    let library = Library::load(&embedded_files()).map_err(|e| {
+        tracing::error!(error = %e, "the shipped library does not load");
+        refused(ErrorCode::Internal)
+    })?;
+    isa::read::read(draft, &library).map_err(|problems| {
+        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+        let reason = format!("the draft: {}", problems.join("; "));
+        refuse(ErrorCode::Malformed, reason)
+    })
+}
+
+fn kept(id: &AgreementId, document: &isa::Document) -> Result<Event, Status> {
+    let bytes = document
+        .to_bytes()
+        .map_err(|_| refused(ErrorCode::Internal))?;
+    Ok(Event::AgreementKept {
+        agreement: id.clone(),
+        document: Bytes(bytes),
+    })
+}
+
+/// The document behind `terms`, if `draft` is it: the one whose digest was proposed, and from which
+/// exactly these terms follow. Nobody signs a text that says other than what will decide.
+fn behind(terms: &AgreementTerms, draft: &str) -> Result<Option<isa::Document>, Status> {
+    let Some(digest) = terms.edition.document else {
+        return match draft {
+            "" => Ok(None),
+            _ => Err(refuse(
+                ErrorCode::PayloadMismatch,
+                "this agreement names no document: what is signed is its terms alone",
+            )),
+        };
+    };
+    if draft.is_empty() {
+        let reason = format!(
+            "this agreement has a document: give the file that the proposer sent, the one of \
+             digest {digest}"
+        );
+        return Err(refuse(ErrorCode::PayloadMismatch, reason));
+    }
+    let document = whole(draft)?;
+    let found = document
+        .digest()
+        .map_err(|_| refused(ErrorCode::Internal))?;
+    if found != digest {
+        let reason = format!("the file is another text: it has digest {found}, not {digest}");
+        return Err(refuse(ErrorCode::PayloadMismatch, reason));
+    }
+    let version = terms.edition.version;
+    let follow = document.terms(terms.agreement.clone(), version);
+    if follow.map_err(|_| refused(ErrorCode::Internal))? != *terms {
+        return Err(refuse(
+            ErrorCode::PayloadMismatch,
+            "the terms in the log are not those that the text says: don't sign, and tell the \
+             proposer",
+        ));
+    }
+    Ok(Some(document))
 }
 
 fn terms(node: &Node, draft: Draft) -> Result<AgreementTerms, Status> {
@@ -107,6 +201,7 @@ fn terms(node: &Node, draft: Draft) -> Result<AgreementTerms, Status> {
     input::are_members(node, "agency", &named.cloned().collect::<Vec<_>>())?;
     Ok(AgreementTerms {
         agreement: AgreementId::from_random(entropy::random().map_err(refused)?),
+        edition: edition(node, draft.supersedes)?,
         parties,
         purposes: draft.purposes,
         lines,
@@ -116,16 +211,48 @@ fn terms(node: &Node, draft: Draft) -> Result<AgreementTerms, Status> {
     })
 }
 
+/// The next version after the one that is named, which must be known here.
+fn edition(node: &Node, supersedes: Option<AgreementId>) -> Result<Edition, Status> {
+    let Some(earlier) = supersedes else {
+        return Ok(Edition::default());
+    };
+    let row = state::agreement(node.core.view(), &earlier).map_err(|e| refused(storage(e)))?;
+    let row = row.ok_or_else(|| {
+        refuse(
+            ErrorCode::UnknownAgreement,
+            format!("`supersedes`: no agreement `{earlier}` is known here"),
+        )
+    })?;
+    if !row.may_be_followed() {
+        return Err(refuse(
+            ErrorCode::WrongState,
+            format!(
+                "`supersedes`: `{earlier}` is not signed by all, was terminated, or has a next \
+                 version already"
+            ),
+        ));
+    }
+    Ok(Edition {
+        version: row.terms.edition.version.saturating_add(1),
+        supersedes: Some(earlier),
+        document: None,
+    })
+}
+
 pub(super) async fn sign(node: &Node, request: v1::AgreementRef) -> Reply {
     let id: AgreementId = input::id("agreement", &request.agreement)?;
     let row = state::agreement(node.core.view(), &id).map_err(|e| refused(storage(e)))?;
     // Only what was seen here, in a verified entry, can be signed.
     let row = row.ok_or_else(|| refused(ErrorCode::UnknownAgreement))?;
+    let kept = match behind(&row.terms, &request.document)? {
+        None => Vec::new(),
+        Some(document) => vec![kept(&id, &document)?],
+    };
     let body = Body::AgreementSignature(AgreementSignature {
         agreement: id.clone(),
         terms: row.digest,
     });
-    say(node, id.to_string(), body, Vec::new(), Vec::new()).await
+    say(node, id.to_string(), body, Vec::new(), kept).await
 }
 
 pub(super) fn show(node: &Node, request: &v1::ShowAgreementsRequest) -> Reply {
@@ -138,11 +265,63 @@ pub(super) fn show(node: &Node, request: &v1::ShowAgreementsRequest) -> Reply {
         None => state::agreements(view).map_err(|e| refused(storage(e)))?,
     };
     let now = node.clock.now();
-    let views: Vec<_> = rows
+    let views: Result<Vec<_>, _> = rows
         .into_iter()
-        .map(|row| render::agreement_view(row, now))
+        .map(|row| agreement_view(view, row, now))
         .collect();
+    let mut views = views.map_err(|e| refused(storage(e)))?;
+    if let [one] = views.as_mut_slice()
+        && !request.agreement.is_empty()
+    {
+        let text = agreements::document(view, &one.terms.agreement);
+        let text = text.map_err(|e| refused(storage(e)))?;
+        one.document = text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    }
     document(&views)
+}
+
+/// What is soon to be done about the agreements of this agency.
+pub(super) fn warnings(node: &Node) -> Result<Vec<AgreementWarning>, ErrorCode> {
+    let rows = state::agreements(node.core.view()).map_err(storage)?;
+    let now = node.clock.now();
+    Ok(rows
+        .iter()
+        .flat_map(|row| agreement_view::warnings(row, now))
+        .collect())
+}
+
+pub(super) async fn change(node: &Node, request: v1::ChangeAgreementRequest) -> Reply {
+    let agreement: AgreementId = input::id("agreement", &request.agreement)?;
+    let row = state::agreement(node.core.view(), &agreement).map_err(|e| refused(storage(e)))?;
+    let row = row.ok_or_else(|| refused(ErrorCode::UnknownAgreement))?;
+    let change = match request.change.as_str() {
+        "suspend" => Change::Suspend(input::code("reason", &request.reason)?),
+        "terminate" => Change::Terminate(input::code("reason", &request.reason)?),
+        "lift" => Change::Lift,
+        _ => {
+            let reason = "`change`: expected suspend, lift or terminate";
+            return Err(refuse(ErrorCode::UnknownCode, reason));
+        }
+    };
+    // What the broker would refuse anyway is told here, in words.
+    row.check(&node.context.identity.membership.agency, change)
+        .map_err(|code| refuse(code, not_so(code, change)))?;
+    let id = agreement.to_string();
+    let body = Body::AgreementChange(AgreementChange { agreement, change });
+    say(node, id, body, Vec::new(), Vec::new()).await
+}
+
+fn not_so(code: ErrorCode, change: Change) -> &'static str {
+    match (code, change) {
+        (ErrorCode::WrongState, Change::Suspend(_)) => {
+            "it is suspended by this agency already, terminated, or not signed by all"
+        }
+        (ErrorCode::WrongState, Change::Lift) => {
+            "this agency has no suspension of it to lift; others lift their own"
+        }
+        (ErrorCode::WrongState, Change::Terminate(_)) => "it has been terminated already",
+        _ => code.explanation(),
+    }
 }
 
 #[cfg(test)]

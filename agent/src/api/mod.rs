@@ -115,6 +115,7 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
         mirror: node.mirror.as_ref().map(|mirror| mirror.status()),
         rules: Some(bundles::status(node)?),
         alerts: node.context.alerts.open() as u64,
+        agreement_warnings: agreements::warnings(node)?,
         fork_proofs: node.context.forks.count() as u64,
         outbox: meta.outbox,
         reviews: meta.reviews,
@@ -178,6 +179,10 @@ impl v1::node_server::Node for NodeService {
 
     async fn endorse_bundle(&self, request: Request<v1::BundleRef>) -> Reply {
         bundles::endorse(&self.node, request.into_inner()).await
+    }
+
+    async fn change_agreement(&self, request: Request<v1::ChangeAgreementRequest>) -> Reply {
+        agreements::change(&self.node, request.into_inner()).await
     }
 
     async fn record_consent(&self, request: Request<v1::RecordConsentRequest>) -> Reply {

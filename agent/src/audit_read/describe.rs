@@ -3,7 +3,7 @@
 use passerelle_model::{
     entry::{Entry, EntryBody},
     error::ErrorCode,
-    statement::{Body, ReceiptKind},
+    statement::{Body, Change, ReceiptKind},
 };
 
 /// The type of an entry, or of the statement in it, and what it says.
@@ -122,6 +122,15 @@ fn describe_said(body: &Body) -> (&'static str, String) {
             "agreement_signature",
             format!("signs the agreement {}", signature.agreement),
         ),
+        Body::AgreementChange(change) => {
+            let id = &change.agreement;
+            let sentence = match change.change {
+                Change::Suspend(reason) => format!("suspends the agreement {id}: {reason}"),
+                Change::Lift => format!("lifts its suspension of the agreement {id}"),
+                Change::Terminate(reason) => format!("terminates the agreement {id}: {reason}"),
+            };
+            ("agreement_change", sentence)
+        }
         Body::CaseOpening(opening) => ("case_opening", format!("opens {}", opening.case)),
         Body::CaseAdvance(advance) => {
             let closing = advance.outcome.map(|o| format!(", closed: {o}"));

@@ -202,6 +202,7 @@ impl Walker {
             | Body::Withdrawal(_)
             | Body::Agreement(_)
             | Body::AgreementSignature(_)
+            | Body::AgreementChange(_)
             | Body::CaseOpening(_)
             | Body::CaseAdvance(_)
             | Body::BundleEndorsement(_) => None,

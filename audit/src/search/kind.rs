@@ -10,7 +10,7 @@ pub struct Kind(&'static str);
 
 impl Kind {
     /// Every type.
-    pub const ALL: [&'static str; 26] = [
+    pub const ALL: [&'static str; 27] = [
         "founded",
         "bundle_activated",
         "invited",
@@ -24,6 +24,7 @@ impl Kind {
         "withdrawal",
         "agreement",
         "agreement_signature",
+        "agreement_change",
         "case_opening",
         "case_advance",
         "refused",
@@ -55,6 +56,7 @@ impl Kind {
             Body::Withdrawal(_) => "withdrawal",
             Body::Agreement(_) => "agreement",
             Body::AgreementSignature(_) => "agreement_signature",
+            Body::AgreementChange(_) => "agreement_change",
             Body::CaseOpening(_) => "case_opening",
             Body::CaseAdvance(_) => "case_advance",
             Body::BundleEndorsement(_) => "bundle_endorsement",

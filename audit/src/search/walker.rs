@@ -152,6 +152,10 @@ impl Walker {
                 inherit(found, self.agreements.get(&signature.agreement));
                 found.agreements.insert(signature.agreement);
             }
+            Body::AgreementChange(change) => {
+                inherit(found, self.agreements.get(&change.agreement));
+                found.agreements.insert(change.agreement);
+            }
             Body::CaseOpening(opening) => {
                 found.agencies.extend(opening.agencies);
                 found.case = Some(opening.case.clone());

@@ -112,8 +112,8 @@ fault_codes! {
     NoPermit = "no_permit", "an answer crossed without the permit in force for it";
     /// An answer after the permit's end.
     PermitExpired = "permit_expired", "an answer crossed after its permit had expired";
-    /// The consent relied on was withdrawn.
-    Withdrawn = "withdrawn", "the consent that this rests on had been withdrawn";
+    /// The consent relied on was withdrawn, or the agreement taken out of force.
+    Withdrawn = "withdrawn", "the consent or agreement that this rests on had been withdrawn";
     /// The consent or agreement relied on does not cover it.
     Ground = "ground", "the consent or agreement that this rests on does not cover it";
     /// The receipt is for another answer.

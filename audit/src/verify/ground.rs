@@ -3,8 +3,8 @@
 //!
 //! In scope: what holds under any policy: a consent that is relied on is recorded, not withdrawn
 //! for this recipient and category, not expired, and names recipient, discloser, category and
-//! purpose; what is asked on consent rests on one; an agreement is signed by all, in force, and has
-//! a line. Out of scope: whether the policy rules were applied rightly, which is for a replay with
+//! purpose; what is asked on consent rests on one; an agreement is signed by all, in force, not
+//! suspended, ended or followed by a version that has begun, and has a line. Out of scope: whether the policy rules were applied rightly, which is for a replay with
 //! the bundle.
 
 use super::{
@@ -91,9 +91,17 @@ impl Ledger {
             let message = format!("it rests on `isa-{key:032x}`, which does not cover it");
             return Err(self.fault(FaultCode::Ground, message));
         }
+        let followed = agreement
+            .successor
+            .is_some_and(|(_, begins)| begins <= self.now);
+        let halted = agreement.terminated || followed || !agreement.suspended.is_empty();
         let mut parties = agreement.parties.iter();
         let signed_by_all = parties.all(|party| agreement.signed.contains(party));
         let since = Since::Index(agreement.touched);
+        // A suspension may have been lifted in an entry that is not readable here.
+        let message =
+            || format!("it rests on `isa-{key:032x}`, which was suspended, ended or superseded");
+        self.require(!halted, since, FaultCode::Withdrawn, message)?;
         let message = || format!("it rests on `isa-{key:032x}`, which not all had signed");
         self.require(signed_by_all, since, FaultCode::Ground, message)?;
         Ok(())

@@ -114,6 +114,13 @@ pub(super) struct Agreement {
     pub(super) lines: Vec<Line>,
     pub(super) starts_at: Timestamp,
     pub(super) ends_at: Timestamp,
+    pub(super) version: u16,
+    pub(super) supersedes: Option<Id>,
+    /// Whose suspension stands.
+    pub(super) suspended: Vec<Agency>,
+    pub(super) terminated: bool,
+    /// The next version, signed by all, and when it begins.
+    pub(super) successor: Option<(Id, Timestamp)>,
     pub(super) touched: u64,
 }
 

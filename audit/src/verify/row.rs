@@ -190,6 +190,7 @@ fn commitments(body: &Body) -> Vec<(Field, Commitment)> {
         | Body::Withdrawal(_)
         | Body::Agreement(_)
         | Body::AgreementSignature(_)
+        | Body::AgreementChange(_)
         | Body::CaseOpening(_)
         | Body::BundleEndorsement(_) => Vec::new(),
     }

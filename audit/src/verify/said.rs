@@ -13,8 +13,8 @@ use passerelle_model::{
     ids::AgencyId,
     request::Status,
     statement::{
-        AgreementSignature, AgreementTerms, Body, CaseAdvance, CaseOpening, ConsentTerms,
-        Withdrawal, WithdrawalScope,
+        AgreementChange, AgreementSignature, AgreementTerms, Body, CaseAdvance, CaseOpening,
+        Change, ConsentTerms, Withdrawal, WithdrawalScope,
     },
     vocabulary::{Category, Stage},
 };
@@ -50,6 +50,7 @@ impl Ledger {
             Body::Withdrawal(withdrawal) => self.withdrew(agency, withdrawal),
             Body::Agreement(terms) => self.proposed(agency, terms),
             Body::AgreementSignature(signature) => self.signed(agency, signature),
+            Body::AgreementChange(change) => self.agreement_changed(agency, change),
             Body::CaseOpening(opening) => self.case_opened(agency, opening),
             Body::CaseAdvance(advance) => self.case_advanced(agency, advance),
             Body::BundleEndorsement(endorsement) => self.bundle_endorsed(agency, endorsement),
@@ -191,8 +192,14 @@ impl Ledger {
             lines,
             starts_at: terms.starts_at,
             ends_at: terms.ends_at,
+            version: terms.edition.version,
+            supersedes: terms.edition.supersedes.as_ref().map(|a| id(a.as_str())),
+            suspended: Vec::new(),
+            terminated: false,
+            successor: None,
             touched: self.index,
         };
+        self.takes_its_place(agency, &agreement)?;
         let key = id(terms.agreement.as_str());
         if self.agreements.insert(key, agreement).is_some() {
             let message = format!("`{}` was proposed before", terms.agreement);
@@ -224,8 +231,112 @@ impl Ledger {
         if let Some((code, message)) = wrong {
             return Err(self.fault(code, message));
         }
+        let terminated = agreement.terminated;
         agreement.signed.push(agency);
         agreement.touched = index;
+        let complete = agreement
+            .parties
+            .iter()
+            .all(|p| agreement.signed.contains(p));
+        let (starts_at, earlier) = (agreement.starts_at, agreement.supersedes);
+        if terminated {
+            let message = "an agreement was signed after a party had ended it";
+            return Err(self.fault(FaultCode::WrongState, message));
+        }
+        let earlier = earlier.filter(|_| complete);
+        let Some(earlier) = earlier.and_then(|key| self.agreements.get_mut(&key)) else {
+            return Ok(());
+        };
+        if earlier.terminated || earlier.successor.is_some() {
+            let message = "a version follows one that was ended or has another next version";
+            return Err(self.fault(FaultCode::WrongState, message));
+        }
+        earlier.successor = Some((id(signature.agreement.as_str()), starts_at));
+        earlier.touched = index;
+        Ok(())
+    }
+
+    /// Whether a proposal takes its place after the version that it names.
+    fn takes_its_place(&mut self, agency: u32, next: &Agreement) -> Result<(), Fault> {
+        let Some(key) = next.supersedes else {
+            if next.version == 1 {
+                return Ok(());
+            }
+            let message = "an agreement that follows no other is no first version";
+            return Err(self.fault(FaultCode::Range, message));
+        };
+        let Some(earlier) = self.agreements.get(&key) else {
+            let message = || format!("it follows `isa-{key:032x}`, which is unknown");
+            self.require(false, Since::Ever, FaultCode::UnknownAgreement, message)?;
+            return Ok(());
+        };
+        let wrong = if earlier.version.checked_add(1) != Some(next.version) {
+            Some((
+                FaultCode::Range,
+                "the number of a version is left out or used again",
+            ))
+        } else if !earlier.parties.contains(&agency) {
+            Some((
+                FaultCode::NotAParty,
+                "a version is proposed by no party of the one before",
+            ))
+        } else {
+            None
+        };
+        if let Some((code, message)) = wrong {
+            return Err(self.fault(code, message));
+        }
+        let signed = earlier.parties.iter().all(|p| earlier.signed.contains(p));
+        let follows = signed && !earlier.terminated && earlier.successor.is_none();
+        let since = Since::Index(earlier.touched);
+        let message = || format!("`isa-{key:032x}` can't be followed: it was ended, or is old");
+        self.require(follows, since, FaultCode::WrongState, message)?;
+        Ok(())
+    }
+
+    fn agreement_changed(&mut self, agency: u32, said: &AgreementChange) -> Result<(), Fault> {
+        self.tally.checked(Check::Agreement, 1);
+        let key = id(said.agreement.as_str());
+        let Some(agreement) = self.agreements.get(&key) else {
+            let message = || format!("`{}` is unknown", said.agreement);
+            self.require(false, Since::Ever, FaultCode::UnknownAgreement, message)?;
+            return Ok(());
+        };
+        if !agreement.parties.contains(&agency) {
+            let message = "an agreement is changed by an agency that is no party";
+            return Err(self.fault(FaultCode::NotAParty, message));
+        }
+        let own = agreement.suspended.contains(&agency);
+        let signed = agreement
+            .parties
+            .iter()
+            .all(|p| agreement.signed.contains(p));
+        let fits = !agreement.terminated
+            && match said.change {
+                Change::Suspend(_) => !own && signed,
+                Change::Lift => own,
+                Change::Terminate(_) => true,
+            };
+        let since = Since::Index(agreement.touched);
+        let message = || format!("`{}` can't be changed so as it stands", said.agreement);
+        self.require(fits, since, FaultCode::WrongState, message)?;
+        let (index, now) = (self.index, self.now);
+        let Some(agreement) = self.agreements.get_mut(&key) else {
+            return Ok(());
+        };
+        agreement.touched = index;
+        match said.change {
+            Change::Suspend(_) => agreement.suspended.push(agency),
+            Change::Lift => agreement.suspended.retain(|a| *a != agency),
+            Change::Terminate(_) => agreement.terminated = true,
+        }
+        // A next version that is ended before it begins never took anything's place.
+        let earlier = agreement.supersedes.filter(|_| agreement.terminated);
+        if let Some(earlier) = earlier.and_then(|key| self.agreements.get_mut(&key)) {
+            earlier
+                .successor
+                .take_if(|(next, begins)| *next == key && now < *begins);
+        }
         Ok(())
     }
 

@@ -105,6 +105,7 @@ impl Ledger {
             Body::AgreementSignature(signature) => {
                 self.parties_of(id(signature.agreement.as_str()))
             }
+            Body::AgreementChange(change) => self.parties_of(id(change.agreement.as_str())),
             Body::CaseOpening(opening) => self.present(id(opening.case.as_str())),
             Body::CaseAdvance(advance) => self.leaves(advance),
             // As a membership entry: it reaches everybody, and is not counted.

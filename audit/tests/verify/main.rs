@@ -3,6 +3,8 @@
 //! cosigned consistently, so that only the meaning is wrong.
 
 #[cfg(test)]
+mod agreements;
+#[cfg(test)]
 mod binary;
 #[cfg(test)]
 mod bundles;

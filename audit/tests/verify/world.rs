@@ -14,8 +14,8 @@ use passerelle_model::{
     state,
     statement::{
         AgencyKeys, AgreementLine, AgreementParty, AgreementTerms, Answer, Body, ConsentTerms,
-        Envelope, Item, PAYLOAD_ANSWER, PAYLOAD_CONTEXT, PAYLOAD_TYPE, Receipt, ReceiptKind,
-        Reliance, Renewal, Request, Statement, VERSION, Withdrawal, WithdrawalScope,
+        Edition, Envelope, Item, PAYLOAD_ANSWER, PAYLOAD_CONTEXT, PAYLOAD_TYPE, Receipt,
+        ReceiptKind, Reliance, Renewal, Request, Statement, VERSION, Withdrawal, WithdrawalScope,
     },
     store::{Memory, Overlay},
     time::Timestamp,
@@ -392,6 +392,7 @@ impl World {
         };
         AgreementTerms {
             agreement: agreement_id(n),
+            edition: Edition::default(),
             parties: vec![party(0), party(1)],
             purposes: vec![Purpose::Plan],
             lines: vec![AgreementLine {

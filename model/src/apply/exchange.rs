@@ -88,6 +88,7 @@ pub(super) fn decided(
     bundle: &Digest,
 ) -> Result<(), StoreError> {
     let mut row = load(view, request)?;
+    rest_on_agreements(view, &row, false)?;
     let decision = Decision {
         index,
         at,
@@ -174,7 +175,26 @@ fn save(view: &mut Overlay<'_>, row: &RequestRow) -> Result<(), StoreError> {
     view.write(key::open_by_holder(&row.holder, id), mark.clone());
     view.write(key::open_by_requester(&row.requester, id), mark.clone());
     view.write(key::due(row.not_after, id), mark);
+    rest_on_agreements(view, row, row.status.is_open())?;
     state::put(view, key::request(id), row)
+}
+
+/// Files an open request under the agreements on which it rests, and takes one that is over, or is
+/// decided anew, out again. With the last one goes the mark of what is left to do.
+fn rest_on_agreements(
+    view: &mut Overlay<'_>,
+    row: &RequestRow,
+    open: bool,
+) -> Result<(), StoreError> {
+    for agreement in row.agreements() {
+        let (agreement, request) = (agreement.as_str(), row.request.as_str());
+        let mark = open.then(Vec::new);
+        view.write(key::by_agreement(agreement, request), mark);
+        if !open {
+            matters::halt(view, agreement)?;
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn load(view: &dyn Read, request: &RequestId) -> Result<RequestRow, StoreError> {

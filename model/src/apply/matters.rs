@@ -93,9 +93,51 @@ pub(super) fn signed(
             let pair = key::agreement_by_pair(&line.from, &line.to, signature.agreement.as_str());
             view.write(pair, Some(Vec::new()));
         }
+        if let Some(earlier) = &row.terms.edition.supersedes {
+            let mut earlier = state::agreement(view, earlier)?
+                .ok_or_else(|| corrupt("unknown earlier version"))?;
+            earlier.follow(&row);
+            let id = key::agreement(earlier.terms.agreement.as_str());
+            state::put(view, id, &earlier)?;
+        }
     }
     post(view, index, row.terms.parties.iter().map(|p| &p.agency));
     state::put(view, key::agreement(signature.agreement.as_str()), &row)
+}
+
+pub(super) fn changed(
+    view: &mut Overlay<'_>,
+    index: u64,
+    at: Timestamp,
+    agency: &AgencyId,
+    change: &AgreementChange,
+) -> Result<(), StoreError> {
+    let id = &change.agreement;
+    let mut row = state::agreement(view, id)?.ok_or_else(|| corrupt("unknown agreement"))?;
+    row.change(agency, change.change);
+    state::put(view, key::agreement(id.as_str()), &row)?;
+    if let (Change::Terminate(_), Some(earlier)) = (change.change, &row.terms.edition.supersedes)
+        && let Some(mut earlier) = state::agreement(view, earlier)?
+    {
+        earlier.unfollow(id, at);
+        let key = key::agreement(earlier.terms.agreement.as_str());
+        state::put(view, key, &earlier)?;
+    }
+    post(view, index, row.terms.parties.iter().map(|p| &p.agency));
+    halt(view, id.as_str())
+}
+
+/// Marks an agreement that is suspended or ended for as long as open requests rest on it.
+pub(super) fn halt(view: &mut Overlay<'_>, id: &str) -> Result<(), StoreError> {
+    let row: Option<Agreement> = state::row(view, &key::agreement(id))?;
+    let halted =
+        row.is_some_and(|row| row.course.terminated.is_some() || !row.course.suspended.is_empty());
+    let is_relied_on = halted && !view.scan(&key::by_agreement(id, ""), None, 1)?.is_empty();
+    let marked = view.get(&key::halted(id))?.is_some();
+    if is_relied_on != marked {
+        view.write(key::halted(id), is_relied_on.then(Vec::new));
+    }
+    Ok(())
 }
 
 pub(super) fn opened(

@@ -20,8 +20,8 @@ use crate::{
     request::{Status, Step},
     state::{self, Federation, Sealed, key},
     statement::{
-        AgencyKeys, AgreementSignature, AgreementTerms, Answer, Body, CaseAdvance, CaseOpening,
-        ConsentTerms, Envelope, Receipt, ReceiptKind, Request, Withdrawal,
+        AgencyKeys, AgreementChange, AgreementSignature, AgreementTerms, Answer, Body, CaseAdvance,
+        CaseOpening, Change, ConsentTerms, Envelope, Receipt, ReceiptKind, Request, Withdrawal,
     },
     store::{Overlay, Read, StoreError},
     time::Timestamp,
@@ -207,6 +207,9 @@ fn said(
         Body::Withdrawal(withdrawal) => matters::withdrawn(view, index, &withdrawal),
         Body::Agreement(terms) => matters::proposed(view, index, agency, *terms),
         Body::AgreementSignature(signature) => matters::signed(view, index, agency, &signature),
+        Body::AgreementChange(change) => {
+            matters::changed(view, index, record.entry.at, agency, &change)
+        }
         Body::CaseOpening(opening) => matters::opened(view, index, agency, opening),
         Body::CaseAdvance(advance) => matters::advanced(view, index, advance, sidecar),
         Body::BundleEndorsement(endorsement) => bundle::endorsed(view, index, agency, &endorsement),

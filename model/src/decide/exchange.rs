@@ -175,6 +175,18 @@ fn issue(draft: &mut Draft<'_, '_>, mut row: RequestRow) -> Step<Reply> {
     })
 }
 
+/// Rules again on a request whose ground may be gone. One that was offered gets another permit if
+/// it still stands: the holder knows of it, and would wait for nothing.
+pub(super) fn decide_again(draft: &mut Draft<'_, '_>, row: &RequestRow) -> Step {
+    if row.status == Status::Offered {
+        issue(draft, row.clone())?;
+    } else if row.status.is_open() {
+        let items = rule_all(draft, row)?;
+        push_decision(draft, row, items)?;
+    }
+    Ok(())
+}
+
 fn permit(draft: &Draft<'_, '_>, row: &RequestRow) -> Step<Permit> {
     let decision = row.decision.as_ref().ok_or(ErrorCode::WrongState)?;
     let now = draft.inputs.now;

@@ -325,8 +325,8 @@ fn run(draft: &mut Draft<'_, '_>, command: &Command) -> Step<Reply> {
     }
 }
 
-/// What time and earlier steps left to do: requests that are due, withdrawals and revocations
-/// that were too large for one step, the seal of the day.
+/// What time and earlier steps left to do: requests that are due; withdrawals, ends of agreements
+/// and revocations that were too large for one step, the seal of the day.
 fn tick(draft: &mut Draft<'_, '_>) -> Step<Reply> {
     let before = draft.records.len();
     exchange::end_due(draft)?;
@@ -334,6 +334,11 @@ fn tick(draft: &mut Draft<'_, '_>) -> Step<Reply> {
     if let [id, ..] = state::suffixes(draft.state, &sweeps, 1)?.as_slice() {
         let id = id.parse().map_err(|_| Stop::Refused(ErrorCode::Internal))?;
         consent::sweep(draft, &id)?;
+    }
+    let halted = state::key::halted("");
+    if let [id, ..] = state::suffixes(draft.state, &halted, 1)?.as_slice() {
+        let id = id.parse().map_err(|_| Stop::Refused(ErrorCode::Internal))?;
+        agreement::sweep(draft, &id)?;
     }
     for agency in state::agencies(draft.state)? {
         if !agency.active {
@@ -386,6 +391,7 @@ fn say(draft: &mut Draft<'_, '_>, said: &Verified) -> Step<Reply> {
         Body::Withdrawal(withdrawal) => consent::withdraw(draft, said, withdrawal)?,
         Body::Agreement(terms) => agreement::propose(draft, said, terms)?,
         Body::AgreementSignature(signature) => agreement::sign(draft, said, signature)?,
+        Body::AgreementChange(change) => agreement::change(draft, said, change)?,
         Body::CaseOpening(opening) => case::open(draft, said, opening)?,
         Body::CaseAdvance(advance) => case::advance(draft, said, advance)?,
         Body::BundleEndorsement(endorsement) => bundle::endorse(draft, said, endorsement)?,

@@ -3,7 +3,10 @@
 //! In scope: a label for each code that people read. Out of scope: sentences; those belong to the
 //! rules (crate `passerelle-policies`) or to the page that says them.
 
-use super::{Category, EmergencyKind, Language, Level, Purpose, Sector, Stage};
+use super::{
+    AgreementReason, AgreementState, Category, EmergencyKind, Language, Level, Purpose, Sector,
+    Stage,
+};
 
 /// What an answer may be about.
 pub const fn category(category: Category, language: Language) -> &'static str {
@@ -155,6 +158,42 @@ pub const fn stage(stage: Stage, language: Language) -> &'static str {
     pick(language, english, french)
 }
 
+/// Why an agreement was suspended or ended.
+pub const fn agreement_reason(reason: AgreementReason, language: Language) -> &'static str {
+    let (english, french) = match reason {
+        AgreementReason::Breach => (
+            "a breach, or the suspicion of one",
+            "un manquement, avéré ou soupçonné",
+        ),
+        AgreementReason::Safety => ("somebody’s safety", "la sécurité d’une personne"),
+        AgreementReason::LawChanged => ("a change in the law", "une modification du droit"),
+        AgreementReason::Review => ("a review", "un réexamen"),
+        AgreementReason::Leaving => (
+            "the party no longer takes part",
+            "la partie cesse de participer",
+        ),
+        AgreementReason::Other => (
+            "another reason, told to the parties outside the log",
+            "un autre motif, donné aux parties hors du registre",
+        ),
+    };
+    pick(language, english, french)
+}
+
+/// Whether an agreement may be relied on, signatures and dates aside.
+pub const fn agreement_state(state: AgreementState, language: Language) -> &'static str {
+    let (english, french) = match state {
+        AgreementState::Active => ("active", "active"),
+        AgreementState::Suspended => ("suspended", "suspendue"),
+        AgreementState::Superseded => (
+            "superseded by a later version",
+            "remplacée par une version ultérieure",
+        ),
+        AgreementState::Terminated => ("terminated", "résiliée"),
+    };
+    pick(language, english, french)
+}
+
 /// French in French, English in any other language.
 const fn pick(language: Language, english: &'static str, french: &'static str) -> &'static str {
     match language {
@@ -187,6 +226,14 @@ mod tests {
                     .collect(),
                 Sector::ALL.iter().map(|s| sector(*s, language)).collect(),
                 Stage::ALL.iter().map(|s| stage(*s, language)).collect(),
+                AgreementReason::ALL
+                    .iter()
+                    .map(|r| agreement_reason(*r, language))
+                    .collect(),
+                AgreementState::ALL
+                    .iter()
+                    .map(|s| agreement_state(*s, language))
+                    .collect(),
             ];
             for labels in &mut all {
                 let codes = labels.len();

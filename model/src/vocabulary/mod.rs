@@ -169,6 +169,34 @@ codes! {
         FamilyContact = "family_contact",
     }
 
+    /// Why a party suspends or ends an agreement.
+    AgreementReason ("agreement reason") {
+        /// Something was shared or kept against it, or may have been.
+        Breach = "breach",
+        /// Somebody is in danger through it.
+        Safety = "safety",
+        /// The law has changed, or its meaning.
+        LawChanged = "law_changed",
+        /// It is under review, or the review is overdue.
+        Review = "review",
+        /// The party no longer takes part.
+        Leaving = "leaving",
+        /// Another reason, told outside the log.
+        Other = "other",
+    }
+
+    /// Whether an agreement may be relied on, signatures and dates aside.
+    AgreementState ("agreement state") {
+        /// It may.
+        Active = "active",
+        /// A party has suspended it.
+        Suspended = "suspended",
+        /// A later version has begun.
+        Superseded = "superseded",
+        /// A party has ended it.
+        Terminated = "terminated",
+    }
+
     /// What the facts are asked for. The last three are always prohibited; they are codes so that
     /// a request for them is a recorded denial and not a typing error.
     Purpose ("purpose") {

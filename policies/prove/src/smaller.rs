@@ -98,6 +98,11 @@ fn usual(request: &Concrete) -> Vec<Edit> {
         put(Context, &["consent", "redisclosure"], json!(false)),
         put(Context, &["consent", "recorded_by_holder"], json!(true)),
         put(Context, &["agreement", "signed_by_all"], json!(true)),
+        put(
+            Context,
+            &["agreement", "state"],
+            entity("AgreementState", "active"),
+        ),
         Edit::Put(vec![
             (
                 Context,

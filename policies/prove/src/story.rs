@@ -361,7 +361,8 @@ impl Teller<'_> {
             }
         };
         let period = self.period("agreement", "starts_at", "ends_at");
-        vec![signed, period, covers, line]
+        let state = self.code("agreement_state", Context, &["agreement", "state"]);
+        vec![signed, state, period, covers, line]
     }
 
     fn emergency(&self) -> Vec<String> {
@@ -388,8 +389,8 @@ impl Teller<'_> {
 mod tests {
     use super::*;
     use passerelle_model::vocabulary::{
-        Capacity, CaseRole, Category, ConsentGiver, EmergencyKind, Level, Profile, Purpose, Sector,
-        Stage, Threshold, WorkerRole,
+        AgreementState, Capacity, CaseRole, Category, ConsentGiver, EmergencyKind, Level, Profile,
+        Purpose, Sector, Stage, Threshold, WorkerRole,
     };
 
     #[test]
@@ -404,7 +405,7 @@ mod tests {
         codes! {
             "sector": Sector, "role": WorkerRole, "category": Category, "purpose": Purpose,
             "stage": Stage, "profile": Profile, "threshold": Threshold, "case_role": CaseRole,
-            "giver": ConsentGiver, "capacity": Capacity, "emergency": EmergencyKind,
+            "agreement_state": AgreementState, "giver": ConsentGiver, "capacity": Capacity, "emergency": EmergencyKind,
         }
         wanted.extend(Level::ALL.iter().map(|l| ("level", l.rank().to_string())));
         let actions = [

@@ -23,7 +23,8 @@ use passerelle_model::{
     ids::{AgreementId, CaseId, ConsentId, RequestId},
     statement::{
         AgreementLine, AgreementParty, AgreementSignature, AgreementTerms, Body, CaseAdvance,
-        CaseOpening, ConsentTerms, Item, MAX_ITEMS, Reliance, Request, Withdrawal, WithdrawalScope,
+        CaseOpening, ConsentTerms, Edition, Item, MAX_ITEMS, Reliance, Request, Withdrawal,
+        WithdrawalScope,
     },
 };
 use serde_saphyr::{Location, Spanned};
@@ -239,6 +240,7 @@ fn agreement(checker: &mut Checker, at: Moment, event: &AgreementEvent) -> Optio
     }
     let terms = AgreementTerms {
         agreement: AgreementId::from_random(bytes_of("agreement", &event.id.value)),
+        edition: Edition::default(),
         parties,
         purposes: event.purposes.clone(),
         lines,

@@ -4,6 +4,7 @@
 //! which are texts of the bundle; markup.
 
 use super::{
+    agreement_words,
     file::{Verdict, View},
     play::{Happened, Outturn},
     script::{Action, Event, Exercise, Party, Question},
@@ -191,6 +192,7 @@ fn said(
             Language::French => format!("{by} signe l’entente."),
             _ => format!("{by} signs the agreement."),
         },
+        Body::AgreementChange(said) => agreement_words::changed(by, said.change, language),
         Body::CaseOpening(opening) => {
             let others = agencies(exercise, &opening.agencies, language);
             match language {

@@ -4,8 +4,8 @@ use passerelle_model::{
     bytes::{Commitment, Digest, Handle},
     ids::{AgreementId, CaseId, ConsentId},
     pdp::{CaseFacts, Matter},
-    records::{Agreement, Consent},
-    statement::{AgreementLine, AgreementParty, AgreementTerms, ConsentTerms, Item},
+    records::{Agreement, Consent, Course},
+    statement::{AgreementLine, AgreementParty, AgreementTerms, ConsentTerms, Edition, Item},
     vocabulary::{
         Capacity, CaseRole, Category, ConsentGiver, ConsentMethod, EmergencyKind, Language,
         LegalBasis, Level, Profile, Purpose, Stage, Threshold,
@@ -252,6 +252,7 @@ fn agreement(matter: &Matter) -> Agreement {
     Agreement {
         terms: AgreementTerms {
             agreement: AgreementId::from_random(PROPOSED),
+            edition: Edition::default(),
             parties: parties
                 .map(|agency| AgreementParty {
                     agency: agency.clone(),
@@ -273,6 +274,7 @@ fn agreement(matter: &Matter) -> Agreement {
         digest: Digest([0; 32]),
         signed: parties.map(Clone::clone).to_vec(),
         proposed: proposed.saturating_add(1),
+        course: Course::default(),
     }
 }
 

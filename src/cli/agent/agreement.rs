@@ -1,13 +1,14 @@
-//! `passerelle agent agreement`: propose, sign, show.
+//! `passerelle agent agreement`: propose, sign, suspend, end, list, show.
 
-use super::{Place, done_text};
+use super::{Place, agreement_list, agreement_paper, done_text};
 use crate::cli::{
-    Global, backend,
+    Global, Lang, backend,
     failure::{Exit, Failure},
     output, render,
 };
 use clap::Subcommand;
-use passerelle_model::ids::AgreementId;
+use passerelle_agent::isa;
+use passerelle_model::{ids::AgreementId, vocabulary::AgreementReason};
 use passerelle_proto::{
     v1,
     views::{AgreementView, Done},
@@ -16,6 +17,44 @@ use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
+    /// Write a draft with everything in it to fill in
+    #[command(after_help = "\
+Examples:
+  passerelle agent agreement draft
+
+Send it to a file, fill it in, check it, send it to the other parties, propose it.")]
+    Draft,
+    /// Say what is wrong with a draft, by line, before anything leaves
+    #[command(after_help = "\
+Examples:
+  passerelle agent agreement check agreement.toml
+
+Exit code 1: the draft is refused; every problem is listed.")]
+    Check {
+        /// The draft
+        #[arg(value_name = "DRAFT.toml")]
+        draft: PathBuf,
+    },
+    /// Print an agreement so that people can read it
+    #[command(after_help = "\
+Examples:
+  passerelle agent agreement print agreement.toml --language fr
+  passerelle agent agreement print --dir /srv/police-nord \\
+    isa-00112233445566778899aabbccddeeff --language en --html")]
+    Print {
+        /// The agent's directory, to print an agreement that it knows
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+        /// The agreement, or the file of a draft
+        #[arg(value_name = "ID|DRAFT.toml")]
+        what: String,
+        /// Language of the text [default: as --lang]
+        #[arg(long, value_enum)]
+        language: Option<Lang>,
+        /// A page instead of text
+        #[arg(long)]
+        html: bool,
+    },
     /// Propose an agreement from a draft; the other parties then sign it
     #[command(after_help = "\
 Examples:
@@ -30,13 +69,77 @@ Examples:
     /// Sign an agreement as it stands in the log
     #[command(after_help = "\
 Examples:
-  passerelle agent agreement sign --dir /srv/sante-centre isa-00112233445566778899aabbccddeeff")]
+  passerelle agent agreement sign --dir /srv/sante-centre isa-00112233445566778899aabbccddeeff
+  passerelle agent agreement sign --dir /srv/sante-centre \\
+    isa-00112233445566778899aabbccddeeff agreement.toml
+
+The file is what the proposer sent. Nothing is signed unless it is the text whose digest the log
+holds, and says exactly the terms that are there.")]
     Sign {
         #[command(flatten)]
         place: Place,
         /// The agreement
         #[arg(value_name = "ID")]
         agreement: AgreementId,
+        /// The document, if the agreement has one
+        #[arg(value_name = "DRAFT.toml")]
+        document: Option<PathBuf>,
+    },
+    /// Suspend an agreement: nothing rests on it until this agency lifts the suspension
+    #[command(after_help = "\
+Examples:
+  passerelle agent agreement suspend --dir /srv/sante-centre \\
+    isa-00112233445566778899aabbccddeeff --reason breach
+
+It takes effect where the log enters it: what waits unanswered on it is decided again, and denied \
+unless something else carries it. A statutory emergency stays open.")]
+    Suspend {
+        #[command(flatten)]
+        place: Place,
+        /// The agreement
+        #[arg(value_name = "ID")]
+        agreement: AgreementId,
+        /// Why: breach, safety, law_changed, review, leaving, other; every party reads it
+        #[arg(long, value_name = "CODE")]
+        reason: AgreementReason,
+    },
+    /// Lift this agency's own suspension of an agreement
+    #[command(after_help = "\
+Examples:
+  passerelle agent agreement lift --dir /srv/sante-centre isa-00112233445566778899aabbccddeeff")]
+    Lift {
+        #[command(flatten)]
+        place: Place,
+        /// The agreement
+        #[arg(value_name = "ID")]
+        agreement: AgreementId,
+    },
+    /// End an agreement before its time, for good; a proposal can no longer be signed
+    #[command(after_help = "\
+Examples:
+  passerelle agent agreement terminate --dir /srv/sante-centre \\
+    isa-00112233445566778899aabbccddeeff --reason leaving")]
+    Terminate {
+        #[command(flatten)]
+        place: Place,
+        /// The agreement
+        #[arg(value_name = "ID")]
+        agreement: AgreementId,
+        /// Why: breach, safety, law_changed, review, leaving, other; every party reads it
+        #[arg(long, value_name = "CODE")]
+        reason: AgreementReason,
+    },
+    /// List agreements with their versions, what became of each, and what ends soon
+    #[command(after_help = "\
+Examples:
+  passerelle agent agreement list --dir /srv/police-nord
+  passerelle agent agreement list --dir /srv/police-nord --history")]
+    List {
+        #[command(flatten)]
+        place: Place,
+        /// With every signature, suspension and end, and its place in the log
+        #[arg(long)]
+        history: bool,
     },
     /// Show one agreement, or all
     #[command(after_help = "\
@@ -61,13 +164,53 @@ pub(super) async fn run(global: Global, verb: Verb) -> Result<Exit, Failure> {
             let done: Done = backend::document(node.propose_agreement(request).await)?;
             done_text(global, &done, "proposed and signed here")
         }
-        Verb::Sign { place, agreement } => {
+        Verb::Draft => {
+            output::line(isa::TEMPLATE.trim_end())?;
+            Ok(Exit::Done)
+        }
+        Verb::Check { draft } => agreement_paper::check(global, &draft),
+        Verb::Print {
+            dir,
+            what,
+            language,
+            html,
+        } => {
+            let language = language.unwrap_or_else(|| global.lang());
+            agreement_paper::print(global, dir.as_deref(), &what, language, html).await
+        }
+        Verb::Sign {
+            place,
+            agreement,
+            document,
+        } => {
+            let read =
+                |path: &PathBuf| std::fs::read_to_string(path).map_err(|e| Failure::file(path, &e));
+            let document = document.as_ref().map(read).transpose()?;
             let mut node = backend::connect(&place.dir).await?;
             let request = v1::AgreementRef {
                 agreement: agreement.to_string(),
+                document: document.unwrap_or_default(),
             };
             let done: Done = backend::document(node.sign_agreement(request).await)?;
             done_text(global, &done, "signed")
+        }
+        Verb::Suspend {
+            place,
+            agreement,
+            reason,
+        } => change(global, &place, &agreement, "suspend", Some(reason)).await,
+        Verb::Lift { place, agreement } => change(global, &place, &agreement, "lift", None).await,
+        Verb::Terminate {
+            place,
+            agreement,
+            reason,
+        } => change(global, &place, &agreement, "terminate", Some(reason)).await,
+        Verb::List { place, history } => {
+            let mut node = backend::connect(&place.dir).await?;
+            let request = v1::ShowAgreementsRequest::default();
+            let views: Vec<AgreementView> = backend::document(node.show_agreements(request).await)?;
+            output::print(global, &views, |views| agreement_list::list(views, history))?;
+            Ok(Exit::Done)
         }
         Verb::Show { place, agreement } => {
             let mut node = backend::connect(&place.dir).await?;
@@ -79,4 +222,26 @@ pub(super) async fn run(global: Global, verb: Verb) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
     }
+}
+
+async fn change(
+    global: Global,
+    place: &Place,
+    agreement: &AgreementId,
+    change: &str,
+    reason: Option<AgreementReason>,
+) -> Result<Exit, Failure> {
+    let mut node = backend::connect(&place.dir).await?;
+    let request = v1::ChangeAgreementRequest {
+        agreement: agreement.to_string(),
+        change: change.to_owned(),
+        reason: reason.map(|r| r.code().to_owned()).unwrap_or_default(),
+    };
+    let done: Done = backend::document(node.change_agreement(request).await)?;
+    let what = match change {
+        "suspend" => "suspended here",
+        "lift" => "the suspension by this agency is lifted",
+        _ => "terminated",
+    };
+    done_text(global, &done, what)
 }

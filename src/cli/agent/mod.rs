@@ -1,6 +1,8 @@
 //! `passerelle agent`: enrol and run an agency's node, and use it.
 
 mod agreement;
+mod agreement_list;
+mod agreement_paper;
 mod audit_case;
 pub(super) mod bundle;
 mod case;

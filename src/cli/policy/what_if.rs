@@ -6,9 +6,9 @@ use passerelle_model::{
     bytes::{Commitment, Digest, Handle, PublicKey},
     ids::{AgencyId, AgreementId, CaseId, ConsentId},
     pdp::{CaseFacts, Matter},
-    records::{Agency, Agreement, Consent, Withdrawn},
+    records::{Agency, Agreement, Consent, Course, Withdrawn},
     statement::{
-        AgencyKeys, AgreementLine, AgreementParty, AgreementTerms, ConsentTerms, Item,
+        AgencyKeys, AgreementLine, AgreementParty, AgreementTerms, ConsentTerms, Edition, Item,
         WithdrawalScope,
     },
     time::Timestamp,
@@ -225,6 +225,7 @@ impl Situation {
         Agreement {
             terms: AgreementTerms {
                 agreement: AgreementId::from_random([0; 16]),
+                edition: Edition::default(),
                 parties: parties
                     .map(|agency| AgreementParty {
                         agency: agency.clone(),
@@ -246,6 +247,7 @@ impl Situation {
             digest: Digest([0; 32]),
             signed: parties.map(Clone::clone).to_vec(),
             proposed: 0,
+            course: Course::default(),
         }
     }
 }

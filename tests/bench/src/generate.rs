@@ -22,8 +22,8 @@ use passerelle_model::{
     state,
     statement::{
         AgencyKeys, AgreementLine, AgreementParty, AgreementSignature, AgreementTerms, Body,
-        ConsentTerms, Envelope, Item, PAYLOAD_CONTEXT, PAYLOAD_TYPE, Request, Statement, VERSION,
-        Verified,
+        ConsentTerms, Edition, Envelope, Item, PAYLOAD_CONTEXT, PAYLOAD_TYPE, Request, Statement,
+        VERSION, Verified,
     },
     vocabulary::{
         Capacity, Category, ConsentGiver, ConsentMethod, Language, LegalBasis, Level, Purpose,
@@ -226,6 +226,7 @@ impl Maker {
         });
         let terms = AgreementTerms {
             agreement: AgreementId::from_random(self.id()?),
+            edition: Edition::default(),
             parties: parties.to_vec(),
             purposes: vec![Purpose::Deliver],
             lines: vec![AgreementLine {

@@ -111,6 +111,7 @@ impl World {
                     Body::Withdrawal(w) => ("withdrawal", w.consent.as_str()),
                     Body::Agreement(a) => ("agreement", a.agreement.as_str()),
                     Body::AgreementSignature(a) => ("signature", a.agreement.as_str()),
+                    Body::AgreementChange(a) => ("agreement change", a.agreement.as_str()),
                     Body::CaseOpening(c) => ("case", c.case.as_str()),
                     Body::CaseAdvance(c) => ("stage", c.case.as_str()),
                     Body::BundleEndorsement(_) => ("endorsement", ""),

@@ -215,7 +215,8 @@ impl Reading {
             Body::Renewal(renewal) => {
                 *self.renewals.entry(renewal.request).or_default() += 1;
             }
-            Body::CaseAdvance(_) | Body::BundleEndorsement(_) => {}
+            // No operation changes an agreement: that is tested with the state machine.
+            Body::CaseAdvance(_) | Body::AgreementChange(_) | Body::BundleEndorsement(_) => {}
         }
     }
 

@@ -12,7 +12,7 @@ use passerelle_model::{
     ids::{AgencyId, AgreementId, CaseId, ConsentId},
     statement::{
         AgreementLine, AgreementParty, AgreementSignature, AgreementTerms, Body, CaseAdvance,
-        CaseOpening, ConsentTerms, Withdrawal, WithdrawalScope,
+        CaseOpening, ConsentTerms, Edition, Withdrawal, WithdrawalScope,
     },
     vocabulary::{
         Capacity, CaseOutcome, ConsentGiver, ConsentMethod, Language, LegalBasis, Profile, Purpose,
@@ -50,6 +50,7 @@ impl World {
         let lines = lines.map(|(from, to, more)| line(from, to, category + more));
         let terms = AgreementTerms {
             agreement: id.clone(),
+            edition: Edition::default(),
             parties: vec![party(a), party(b)],
             purposes: vec![Purpose::Plan],
             lines: lines.to_vec(),

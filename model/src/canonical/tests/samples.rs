@@ -9,8 +9,9 @@ use crate::{
     statement::{Body, Envelope, Statement, VERSION},
     time::Timestamp,
     vocabulary::{
-        Capacity, CaseOutcome, Category, ConsentGiver, ConsentMethod, EmergencyKind, Language,
-        LegalBasis, Level, Profile, Purpose, Sector, Stage, Threshold, WorkerRole,
+        AgreementReason, Capacity, CaseOutcome, Category, ConsentGiver, ConsentMethod,
+        EmergencyKind, Language, LegalBasis, Level, Profile, Purpose, Sector, Stage, Threshold,
+        WorkerRole,
     },
 };
 
@@ -55,6 +56,7 @@ fn agreement() -> Value {
     };
     json!({"agreement": {
         "agreement": id("isa", "9"),
+        "edition": {"version": 2, "supersedes": id("isa", "8"), "document": hex("6")},
         "parties": [
             {"agency": "police-nord", "basis": LegalBasis::ALL.first()},
             {"agency": "sante-centre", "basis": LegalBasis::ALL.last()},
@@ -95,6 +97,11 @@ fn bodies() -> Vec<Body> {
         withdrawal(json!({"category": Category::Charges})),
         agreement(),
         json!({"agreement_signature": {"agreement": id("isa", "9"), "terms": hex("8")}}),
+        json!({"agreement_change": {"agreement": id("isa", "9"), "change": "lift"}}),
+        json!({"agreement_change": {"agreement": id("isa", "9"),
+            "change": {"suspend": AgreementReason::ALL.first()}}}),
+        json!({"agreement_change": {"agreement": id("isa", "9"),
+            "change": {"terminate": AgreementReason::ALL.last()}}}),
         json!({"case_opening": {"case": id("case", "1"), "profile": Profile::ALL.first(),
             "agencies": ["police-nord", "sante-centre"]}}),
         case_advance(),

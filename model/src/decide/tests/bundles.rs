@@ -23,7 +23,7 @@ fn terms(bundle: Digest, revision: u64) -> BundleTerms {
 }
 
 impl World {
-    fn propose(&mut self, terms: BundleTerms) -> Reply {
+    fn propose_rules(&mut self, terms: BundleTerms) -> Reply {
         self.now = self.now.plus_s(1);
         self.run(&Command::ProposeBundle { terms })
     }
@@ -64,7 +64,10 @@ fn refused(reply: Reply) -> ErrorCode {
 fn one_endorsement_short_is_refused_and_the_next_one_puts_it_in_force() {
     let mut world = World::new();
     let next = terms(NEXT, 1);
-    assert!(matches!(world.propose(next.clone()), Reply::Done { .. }));
+    assert!(matches!(
+        world.propose_rules(next.clone()),
+        Reply::Done { .. }
+    ));
     assert_eq!(refused(world.activate(NEXT)), ErrorCode::BundleNotEndorsed);
     world.endorse(0, &next);
     assert_eq!(refused(world.activate(NEXT)), ErrorCode::BundleNotEndorsed);
@@ -83,7 +86,7 @@ fn one_endorsement_short_is_refused_and_the_next_one_puts_it_in_force() {
 fn an_agency_that_endorses_twice_counts_once() {
     let mut world = World::new();
     let next = terms(NEXT, 1);
-    world.propose(next.clone());
+    world.propose_rules(next.clone());
     world.endorse(0, &next);
     assert_eq!(refused(world.endorse(0, &next)), ErrorCode::Duplicate);
     assert_eq!(refused(world.activate(NEXT)), ErrorCode::BundleNotEndorsed);
@@ -93,7 +96,7 @@ fn an_agency_that_endorses_twice_counts_once() {
 fn who_is_shut_out_does_not_count_not_even_once_it_is_back() {
     let mut world = World::new();
     let next = terms(NEXT, 1);
-    world.propose(next.clone());
+    world.propose_rules(next.clone());
     world.endorse(0, &next);
     world.run(&Command::Revoke { agency: agency(0) });
     assert_eq!(refused(world.endorse(0, &next)), ErrorCode::Revoked);
@@ -112,7 +115,7 @@ fn what_nobody_proposed_cannot_be_endorsed_nor_put_in_force() {
     let next = terms(NEXT, 1);
     assert_eq!(refused(world.endorse(0, &next)), ErrorCode::UnknownBundle);
     assert_eq!(refused(world.activate(NEXT)), ErrorCode::BundleNotEndorsed);
-    world.propose(next);
+    world.propose_rules(next);
     let other = terms(NEXT, 2);
     assert_eq!(
         refused(world.endorse(0, &other)),
@@ -125,25 +128,31 @@ fn a_lower_revision_one_that_is_over_and_one_that_follows_another_are_not_propos
     let mut world = World::new();
     let now = world.now;
     assert_eq!(
-        refused(world.propose(terms(NEXT, 0))),
+        refused(world.propose_rules(terms(NEXT, 0))),
         ErrorCode::OutOfRange
     );
     let over = BundleTerms {
         expires_at: Some(now),
         ..terms(NEXT, 1)
     };
-    assert_eq!(refused(world.propose(over)), ErrorCode::OutOfRange);
+    assert_eq!(refused(world.propose_rules(over)), ErrorCode::OutOfRange);
     let of_another = BundleTerms {
         previous: Some(OTHER),
         ..terms(NEXT, 1)
     };
-    assert_eq!(refused(world.propose(of_another)), ErrorCode::WrongState);
     assert_eq!(
-        refused(world.propose(terms(BEFORE, 1))),
+        refused(world.propose_rules(of_another)),
+        ErrorCode::WrongState
+    );
+    assert_eq!(
+        refused(world.propose_rules(terms(BEFORE, 1))),
         ErrorCode::Duplicate
     );
-    world.propose(terms(NEXT, 1));
-    assert_eq!(refused(world.propose(terms(NEXT, 2))), ErrorCode::Duplicate);
+    world.propose_rules(terms(NEXT, 1));
+    assert_eq!(
+        refused(world.propose_rules(terms(NEXT, 2))),
+        ErrorCode::Duplicate
+    );
     // Rollback: what was in force before is a lower revision.
     for n in 0..2 {
         world.endorse(n, &terms(NEXT, 1));
@@ -153,7 +162,7 @@ fn a_lower_revision_one_that_is_over_and_one_that_follows_another_are_not_propos
         previous: Some(NEXT),
         ..terms(BEFORE, 1)
     };
-    assert_eq!(refused(world.propose(back)), ErrorCode::OutOfRange);
+    assert_eq!(refused(world.propose_rules(back)), ErrorCode::OutOfRange);
 }
 
 #[test]
@@ -165,7 +174,7 @@ fn before_its_time_and_after_its_end_it_is_not_put_in_force() {
         expires_at: Some(start.plus_s(2_000)),
         ..terms(NEXT, 1)
     };
-    world.propose(next.clone());
+    world.propose_rules(next.clone());
     for n in 0..3 {
         world.endorse(n, &next);
     }
@@ -180,13 +189,13 @@ fn before_its_time_and_after_its_end_it_is_not_put_in_force() {
 fn what_was_endorsed_long_ago_surprises_nobody() {
     let mut world = World::new();
     let next = terms(NEXT, 1);
-    world.propose(next.clone());
+    world.propose_rules(next.clone());
     world.endorse(0, &next);
     world.now = world.now.plus_s(PROPOSAL_LIFE_S);
     assert_eq!(refused(world.endorse(1, &next)), ErrorCode::UnknownBundle);
     assert_eq!(refused(world.activate(NEXT)), ErrorCode::Stale);
     // It makes room for the same rules, which have to be endorsed anew.
-    assert!(matches!(world.propose(next), Reply::Done { .. }));
+    assert!(matches!(world.propose_rules(next), Reply::Done { .. }));
     let proposal = state::proposal(&world.store, &NEXT).unwrap().unwrap();
     assert!(proposal.endorsed.is_empty());
 }
@@ -199,6 +208,7 @@ fn before_anybody_has_joined_other_rules_replace_the_first() {
         now: Timestamp(1_800_000_000_000),
         seed: 0,
         bundle: BEFORE,
+        pdp: None,
     };
     world.run(&Command::Found {
         federation: "essai".parse().unwrap(),
@@ -255,7 +265,7 @@ fn carry_out(world: &mut World, op: &Op) {
     match op {
         Op::Propose(bundle, revision) => {
             let previous = Some(world.in_force());
-            world.propose(BundleTerms {
+            world.propose_rules(BundleTerms {
                 previous,
                 ..terms(Digest([*bundle; 32]), *revision)
             });

@@ -1,5 +1,6 @@
 //! A log under test, on which tests say things and the clock stands still.
 
+mod agreements;
 mod bundles;
 mod random;
 mod seals;
@@ -85,11 +86,22 @@ struct World {
     seed: u64,
     /// The decision point's bundle.
     bundle: Digest,
+    /// What decides in its place, if something does.
+    pdp: Option<&'static dyn PolicyDecisionPoint>,
 }
 
 impl World {
     fn new() -> Self {
+        Self::founded(None)
+    }
+
+    fn with_rules(pdp: &'static dyn PolicyDecisionPoint) -> Self {
+        Self::founded(Some(pdp))
+    }
+
+    fn founded(pdp: Option<&'static dyn PolicyDecisionPoint>) -> Self {
         let mut world = Self {
+            pdp,
             store: Memory::default(),
             records: Vec::new(),
             now: Timestamp(1_800_000_000_000),
@@ -142,11 +154,12 @@ impl World {
         self.seed += 1;
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&self.seed.to_be_bytes());
+        let own = ConsentOnly(self.bundle);
         let inputs = Inputs {
             now: self.now,
             seed,
             next_index: self.records.len() as u64,
-            pdp: &ConsentOnly(self.bundle),
+            pdp: self.pdp.unwrap_or(&own),
         };
         let mut overlay = Overlay::new(&self.store);
         let decided = decide(&mut overlay, command, &inputs).unwrap();

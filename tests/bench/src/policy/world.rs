@@ -11,7 +11,9 @@ use passerelle_model::{
     records::{Agency, Agreement, Consent, RequestRow},
     request::Status,
     state::{self, SCHEMA_VERSION, key},
-    statement::{AgencyKeys, AgreementLine, AgreementParty, AgreementTerms, ConsentTerms, Item},
+    statement::{
+        AgencyKeys, AgreementLine, AgreementParty, AgreementTerms, ConsentTerms, Edition, Item,
+    },
     store::{Memory, Overlay},
     time::Timestamp,
     vocabulary::{
@@ -219,6 +221,7 @@ impl World {
             .collect::<Result<_>>()?;
         let terms = AgreementTerms {
             agreement: AgreementId::from_random(bytes16(1, number)),
+            edition: Edition::default(),
             parties: parties
                 .iter()
                 .map(|agency| AgreementParty {

@@ -15,8 +15,8 @@ use passerelle_model::{
     ids::{AgreementId, CaseId, ConsentId, RequestId},
     statement::{
         AgreementLine, AgreementParty, AgreementSignature, AgreementTerms, Answer, Body,
-        CaseAdvance, CaseOpening, ConsentTerms, Envelope, Item, PAYLOAD_TYPE, Receipt, ReceiptKind,
-        Reliance, Renewal, Request, Statement, Withdrawal, WithdrawalScope,
+        CaseAdvance, CaseOpening, ConsentTerms, Edition, Envelope, Item, PAYLOAD_TYPE, Receipt,
+        ReceiptKind, Reliance, Renewal, Request, Statement, Withdrawal, WithdrawalScope,
     },
     vocabulary::{
         Capacity, Category, ConsentGiver, ConsentMethod, Language, LegalBasis, Level, Profile,
@@ -81,6 +81,7 @@ fn agreement() -> AgreementTerms {
     };
     AgreementTerms {
         agreement: AgreementId::from_random(id(3)),
+        edition: Edition::default(),
         parties: vec![party(0), party(1)],
         purposes: vec![Purpose::Plan],
         lines: vec![AgreementLine {

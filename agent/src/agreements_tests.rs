@@ -1,0 +1,262 @@
+use super::*;
+use passerelle_model::{
+    bytes::{Commitment, PublicKey},
+    ids::RequestId,
+    statement::{AgreementLine, AgreementParty, Edition},
+    store::Memory,
+    vocabulary::{Category, EmergencyKind, Level, Purpose, WorkerRole},
+};
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000);
+const SUSPEND: Change = Change::Suspend(AgreementReason::Breach);
+
+fn agency(name: &str) -> AgencyId {
+    name.parse().unwrap()
+}
+
+fn id(n: u8) -> AgreementId {
+    AgreementId::from_random([n; 16])
+}
+
+fn terms(n: u8, supersedes: Option<u8>) -> AgreementTerms {
+    let party = |name| AgreementParty {
+        agency: agency(name),
+        basis: LegalBasis::Gdpr6,
+    };
+    AgreementTerms {
+        agreement: id(n),
+        edition: Edition {
+            supersedes: supersedes.map(id),
+            ..Edition::default()
+        },
+        parties: vec![party("house"), party("clinic")],
+        purposes: vec![Purpose::Plan],
+        lines: vec![AgreementLine {
+            from: agency("clinic"),
+            to: agency("house"),
+            category: Category::InService,
+            level: Level::Known,
+            retention_days: 30,
+        }],
+        starts_at: NOW.minus_s(100),
+        review_at: NOW.plus_s(100),
+        ends_at: NOW.plus_s(100),
+    }
+}
+
+/// The clinic's journal, as far as agreements go.
+#[derive(Default)]
+struct Journal {
+    store: Memory,
+    next: u64,
+}
+
+impl Journal {
+    fn with(&mut self, edit: impl FnOnce(&mut Overlay<'_>, (u64, Timestamp))) -> &mut Self {
+        self.next += 1;
+        let mut overlay = Overlay::new(&self.store);
+        edit(&mut overlay, (self.next, NOW));
+        let writes = overlay.into_writes();
+        self.store.commit(writes);
+        self
+    }
+
+    fn agreed(&mut self, n: u8, supersedes: Option<u8>) -> &mut Self {
+        let terms = terms(n, supersedes);
+        let signature = AgreementSignature {
+            agreement: id(n),
+            terms: passerelle_model::canonical::digest(&terms).unwrap(),
+        };
+        self.with(|view, place| proposed(view, &agency("house"), terms, place).unwrap());
+        self.with(|view, place| {
+            signed(view, &agency("clinic"), &signature, place).unwrap();
+        })
+    }
+
+    fn changed(&mut self, n: u8, by: &str, change: Change) -> &mut Self {
+        let said = AgreementChange {
+            agreement: id(n),
+            change,
+        };
+        let statement = Digest([n; 32]);
+        self.with(|view, place| changed(view, &agency(by), &said, place, &statement).unwrap())
+    }
+
+    fn way(&self, reliance: Option<Reliance>, emergency: bool, at: Timestamp) -> Option<ErrorCode> {
+        let request = request(reliance, emergency);
+        in_the_way(&self.store, &permit(), &request, at).unwrap()
+    }
+}
+
+fn permit() -> Permit {
+    Permit {
+        request: RequestId::from_random([1; 16]),
+        statement: Digest([1; 32]),
+        requester: agency("house"),
+        holder: agency("clinic"),
+        items: vec![Item {
+            category: Category::InService,
+            level: Level::Known,
+        }],
+        purpose: Purpose::Plan,
+        basis: LegalBasis::Gdpr6,
+        case: None,
+        reply_key: PublicKey([1; 32]),
+        review: false,
+        obligations: Vec::new(),
+        decision: 1,
+        bundle: Digest([2; 32]),
+        issued_at: NOW.minus_s(1),
+        not_after: NOW.plus_s(300),
+    }
+}
+
+fn request(reliance: Option<Reliance>, emergency: bool) -> Request {
+    Request {
+        request: RequestId::from_random([1; 16]),
+        holder: agency("clinic"),
+        items: permit().items,
+        purpose: Purpose::Plan,
+        basis: LegalBasis::Gdpr6,
+        reliance,
+        case: None,
+        emergency: emergency.then_some(EmergencyKind::SubjectInDanger),
+        subject: Some(Commitment([1; 32])),
+        worker: Commitment([2; 32]),
+        role: WorkerRole::Mentor,
+        trained: true,
+        justification: Commitment([3; 32]),
+        context: Digest([4; 32]),
+        reply_key: PublicKey([1; 32]),
+        not_after: NOW.plus_s(300),
+    }
+}
+
+fn on(n: u8) -> Option<Reliance> {
+    Some(Reliance::Agreement(id(n)))
+}
+
+const GONE: Option<ErrorCode> = Some(ErrorCode::PermitWithdrawn);
+
+#[test]
+fn what_a_party_halted_stands_in_the_way_named_or_not_until_it_is_lifted() {
+    let mut journal = Journal::default();
+    journal.agreed(1, None);
+    assert_eq!(
+        (
+            journal.way(on(1), false, NOW),
+            journal.way(None, false, NOW)
+        ),
+        (None, None)
+    );
+    journal.changed(1, "house", SUSPEND);
+    assert_eq!(
+        (
+            journal.way(on(1), false, NOW),
+            journal.way(None, false, NOW)
+        ),
+        (GONE, GONE)
+    );
+    assert_eq!(
+        journal.way(on(1), true, NOW),
+        None,
+        "an emergency needs no agreement"
+    );
+    journal.changed(1, "clinic", Change::Lift);
+    assert_eq!(journal.way(on(1), false, NOW), GONE, "each lifts its own");
+    journal.changed(1, "house", Change::Lift);
+    assert_eq!(journal.way(on(1), false, NOW), None);
+    journal.changed(1, "house", Change::Terminate(AgreementReason::Leaving));
+    journal.changed(1, "house", Change::Lift);
+    assert_eq!(
+        (
+            journal.way(on(1), false, NOW),
+            journal.way(None, false, NOW)
+        ),
+        (GONE, GONE)
+    );
+}
+
+#[test]
+fn another_agreement_in_force_carries_what_names_none() {
+    let mut journal = Journal::default();
+    journal
+        .agreed(1, None)
+        .agreed(2, None)
+        .changed(1, "house", SUSPEND);
+    assert_eq!(
+        (
+            journal.way(None, false, NOW),
+            journal.way(on(1), false, NOW)
+        ),
+        (None, GONE)
+    );
+}
+
+#[test]
+fn an_unknown_agreement_one_that_is_over_and_an_old_version_are_not_relied_on() {
+    let mut journal = Journal::default();
+    assert_eq!(
+        journal.way(on(1), false, NOW),
+        Some(ErrorCode::UnknownAgreement)
+    );
+    journal.agreed(1, None);
+    assert_eq!(journal.way(on(1), false, NOW.plus_s(100)), GONE);
+    // A slow clock here makes no agreement live longer than the broker's permit says.
+    assert_eq!(journal.way(on(1), false, NOW.minus_s(1_000)), None);
+    journal.agreed(2, Some(1));
+    assert_eq!(
+        (
+            journal.way(on(1), false, NOW),
+            journal.way(on(2), false, NOW)
+        ),
+        (GONE, None)
+    );
+    // Nobody took it out of force: a law may carry what names none.
+    assert_eq!(journal.way(None, false, NOW.plus_s(100)), None);
+}
+
+#[test]
+fn an_own_suspension_counts_from_the_moment_at_which_it_is_said() {
+    let mut journal = Journal::default();
+    let said = AgreementChange {
+        agreement: id(1),
+        change: SUSPEND,
+    };
+    let statement = Digest([9; 32]);
+    journal.agreed(1, None);
+    journal.with(|view, _| changing(view, &said, statement).unwrap());
+    assert_eq!(
+        (
+            journal.way(on(1), false, NOW),
+            journal.way(None, false, NOW)
+        ),
+        (GONE, GONE)
+    );
+    // The log refused it.
+    journal.with(|view, _| arrived(view, &id(1), &statement).unwrap());
+    assert_eq!(journal.way(on(1), false, NOW), None);
+}
+
+#[test]
+fn neither_a_second_proposal_nor_the_order_of_the_log_brings_an_agreement_back() {
+    let mut journal = Journal::default();
+    journal
+        .agreed(1, None)
+        .changed(1, "house", Change::Terminate(AgreementReason::Breach));
+    journal.agreed(1, None);
+    assert_eq!(journal.way(on(1), false, NOW), GONE);
+    // A change that the broker entered before what it changes.
+    journal.changed(2, "house", SUSPEND).agreed(2, None);
+    assert_eq!(journal.way(on(2), false, NOW), GONE);
+    let steps = trail(&journal.store, &id(1)).unwrap();
+    let codes: Vec<_> = steps.iter().map(|s| s.what.code()).collect();
+    assert_eq!(codes, ["proposed", "signed", "terminated"]);
+}
+
+#[test]
+fn who_is_no_party_neither_signs_nor_changes() {
+    let mut journal = Journal::default();
+    journal.agreed(1, None).changed(1, "elsewhere", SUSPEND);
+    assert_eq!(journal.way(on(1), false, NOW), None);
+}

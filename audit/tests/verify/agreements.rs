@@ -1,0 +1,138 @@
+//! What a broker may not enter of agreements: changes by others, versions out of order, and answers
+//! on an agreement that is out of force.
+
+use crate::{
+    dishonest::{assert_refused, then_says},
+    file::{check, export},
+    world::{World, agreement_id},
+};
+use passerelle_audit::verify::FaultCode as Code;
+use passerelle_model::{
+    canonical,
+    decide::Reply,
+    ids::AgreementId,
+    statement::{AgreementChange, AgreementSignature, AgreementTerms, Body, Change, Reliance},
+    vocabulary::{AgreementReason, Category},
+};
+
+const SUSPEND: Change = Change::Suspend(AgreementReason::Breach);
+const TERMINATE: Change = Change::Terminate(AgreementReason::Leaving);
+
+fn change(n: u8, change: Change) -> Body {
+    let agreement = agreement_id(n);
+    Body::AgreementChange(AgreementChange { agreement, change })
+}
+
+fn signature(terms: &AgreementTerms) -> Body {
+    Body::AgreementSignature(AgreementSignature {
+        agreement: terms.agreement.clone(),
+        terms: canonical::digest(terms).unwrap(),
+    })
+}
+
+fn says(world: &mut World, by: u8, body: Body) {
+    let reply = world.say(by, body, Vec::new(), &[]);
+    assert!(matches!(reply, Reply::Done { .. }), "{reply:?}");
+    world.now = world.now.plus_s(1);
+}
+
+fn next(world: &World, n: u8, after: u8, version: u16) -> AgreementTerms {
+    let mut terms = world.agreement_terms(n);
+    terms.edition.version = version;
+    terms.edition.supersedes = Some(agreement_id(after));
+    terms
+}
+
+fn agreed() -> World {
+    let mut world = World::new();
+    let terms = world.agreement_terms(5);
+    says(&mut world, 0, Body::Agreement(Box::new(terms.clone())));
+    says(&mut world, 1, signature(&terms));
+    world
+}
+
+fn offered() -> World {
+    let mut world = agreed();
+    let reliance = Some(Reliance::Agreement(AgreementId::from_random([5; 16])));
+    world.ask_relying(5, 5, 0, Category::AppointmentStatus, reliance);
+    world.offer(5);
+    world
+}
+
+#[test]
+fn an_honest_life_of_an_agreement_is_verified() {
+    let mut world = offered();
+    says(&mut world, 1, change(5, SUSPEND));
+    says(&mut world, 0, change(5, SUSPEND));
+    says(&mut world, 1, change(5, Change::Lift));
+    says(&mut world, 0, change(5, Change::Lift));
+    let terms = next(&world, 6, 5, 2);
+    says(&mut world, 1, Body::Agreement(Box::new(terms.clone())));
+    says(&mut world, 0, signature(&terms));
+    says(&mut world, 0, change(6, TERMINATE));
+    check(&export(&world.records)).unwrap();
+}
+
+#[test]
+fn only_parties_change_an_agreement_and_only_as_it_stands() {
+    let world = agreed();
+    for (by, body, code) in [
+        (2, change(5, SUSPEND), Code::NotAParty),
+        (2, change(5, TERMINATE), Code::NotAParty),
+        (1, change(5, Change::Lift), Code::WrongState),
+        (1, change(9, SUSPEND), Code::UnknownAgreement),
+    ] {
+        let (records, last) = then_says(&world, by, body);
+        assert_refused(&records, last, code);
+    }
+    let mut world = agreed();
+    says(&mut world, 1, change(5, TERMINATE));
+    let (records, last) = then_says(&world, 0, change(5, SUSPEND));
+    assert_refused(&records, last, Code::WrongState);
+}
+
+#[test]
+fn versions_are_numbered_and_follow_what_stands() {
+    let world = agreed();
+    for (terms, by, code) in [
+        (next(&world, 6, 5, 3), 0, Code::Range),
+        (next(&world, 6, 9, 2), 0, Code::UnknownAgreement),
+    ] {
+        let (records, last) = then_says(&world, by, Body::Agreement(Box::new(terms)));
+        assert_refused(&records, last, code);
+    }
+    let mut world = agreed();
+    let (second, rival) = (next(&world, 6, 5, 2), next(&world, 7, 5, 2));
+    says(&mut world, 0, Body::Agreement(Box::new(second.clone())));
+    says(&mut world, 0, Body::Agreement(Box::new(rival.clone())));
+    says(&mut world, 1, signature(&second));
+    let (records, last) = then_says(&world, 1, signature(&rival));
+    assert_refused(&records, last, Code::WrongState);
+    let back = next(&world, 8, 5, 2);
+    let (records, last) = then_says(&world, 0, Body::Agreement(Box::new(back)));
+    assert_refused(&records, last, Code::WrongState);
+}
+
+/// The broker sequences the answer all the same: it left the denial out that is due.
+#[test]
+fn an_answer_on_an_agreement_that_was_halted_is_found() {
+    for halt in [SUSPEND, TERMINATE] {
+        let mut world = offered();
+        let body = world.answer_body(5);
+        says(&mut world, 1, change(5, halt));
+        world.records.pop();
+        let (records, last) = then_says(&world, 1, body);
+        assert_refused(&records, last, Code::Withdrawn);
+    }
+}
+
+#[test]
+fn an_answer_on_the_old_version_is_found_once_the_next_has_begun() {
+    let mut world = offered();
+    let terms = next(&world, 6, 5, 2);
+    says(&mut world, 1, Body::Agreement(Box::new(terms.clone())));
+    says(&mut world, 0, signature(&terms));
+    let body = world.answer_body(5);
+    let (records, last) = then_says(&world, 1, body);
+    assert_refused(&records, last, Code::Withdrawn);
+}
