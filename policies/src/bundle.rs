@@ -289,7 +289,8 @@ fn version(text: &str) -> Option<(u32, u32, u32)> {
 /// What changes from one bundle's rules to another's, for who is to endorse it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
-    /// Rules that come in: id, and whether it permits or forbids.
+    /// Rules that come in: id, and whether it permits or forbids. The permits of a legal pack come
+    /// in, or go, with the choice of packs.
     pub added: BTreeMap<String, String>,
     /// Rules that go.
     pub removed: BTreeMap<String, String>,
@@ -303,18 +304,17 @@ pub struct Changes {
 pub fn changes(old: (&Bundle, &Library), new: (&Bundle, &Library)) -> Changes {
     let kind = |rule: &Rule| if rule.permits { "permit" } else { "forbid" }.to_owned();
     let mut changes = Changes::default();
-    for (id, rule) in new.1.rules() {
-        match old.1.rules().get(id) {
-            None => drop(changes.added.insert(id.clone(), kind(rule))),
+    let (was, stays) = (in_use(old.1), in_use(new.1));
+    for (id, rule) in &stays {
+        match was.get(id) {
+            None => drop(changes.added.insert((*id).clone(), kind(rule))),
             Some(before) if same_rule(old.1, before, new.1, rule) => {}
-            Some(_) => drop(changes.changed.insert(id.clone(), kind(rule))),
+            Some(_) => drop(changes.changed.insert((*id).clone(), kind(rule))),
         }
     }
-    for (id, rule) in old.1.rules() {
-        if !new.1.rules().contains_key(id) {
-            changes.removed.insert(id.clone(), kind(rule));
-        }
-    }
+    let goes = was.into_iter().filter(|(id, _)| !stays.contains_key(id));
+    let goes = goes.map(|(id, rule)| (id.clone(), kind(rule)));
+    changes.removed = goes.collect();
     let (before, after) = (hashes(&old.0.files), hashes(&new.0.files));
     let paths: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     let differ = paths
@@ -322,6 +322,14 @@ pub fn changes(old: (&Bundle, &Library), new: (&Bundle, &Library)) -> Changes {
         .filter(|p| before.get(*p) != after.get(*p));
     changes.files = differ.cloned().collect();
     changes
+}
+
+/// The rules that count: not the permits of legal packs that the federation does not use.
+fn in_use(library: &Library) -> BTreeMap<&String, &Rule> {
+    let rules = library.rules().iter();
+    rules
+        .filter(|(id, _)| library.condition_of(id).is_some())
+        .collect()
 }
 
 fn same_rule(old: &Library, before: &Rule, new: &Library, after: &Rule) -> bool {

@@ -192,3 +192,23 @@ fn what_changes_between_two_bundles_is_told_by_rule_and_by_file() {
         (one("purpose-forbidden"), one("purpose-prohibited"))
     );
 }
+
+#[test]
+fn the_permits_of_packs_that_are_no_longer_used_go_and_their_guards_stay() {
+    let old = shipped();
+    let packs = BTreeSet::from(["ca-qc".to_owned()]);
+    let new = Bundle::shipped(Some(&packs)).unwrap();
+    let (of_old, of_new) = (old.load().unwrap(), new.load().unwrap());
+    let there = changes((&old, of_old.library()), (&new, of_new.library()));
+    assert!(
+        there.added.is_empty() && there.changed.is_empty(),
+        "{there:?}"
+    );
+    assert!(there.removed.contains_key("dk-forum-review"), "{there:?}");
+    assert!(
+        there.removed.values().all(|kind| kind == "permit"),
+        "{there:?}"
+    );
+    let back = changes((&new, of_new.library()), (&old, of_old.library()));
+    assert_eq!((&back.added, &back.removed), (&there.removed, &there.added));
+}
