@@ -4,6 +4,7 @@ mod agreement;
 mod audit_case;
 mod case;
 mod consent;
+mod consent_files;
 mod request;
 
 use super::{
