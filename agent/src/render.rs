@@ -10,7 +10,7 @@ use passerelle_model::{
     bytes::Handle,
     ids::AgencyId,
     pdp::ItemRuling,
-    records::{Case, Consent},
+    records::{Case, Consent, Withdrawn},
     statement::{Item, WithdrawalScope},
     store::{Read, StoreError},
     time::Timestamp,
@@ -125,6 +125,14 @@ pub fn answer_view(row: &AskRow, opened: SealedAnswer) -> AnswerView {
     }
 }
 
+/// Whole days until a consent ends; none if nothing can rest on it, or not any more.
+pub fn days_left(row: &Consent, now: Timestamp) -> Option<u64> {
+    let is_whole = |withdrawn: &Withdrawn| withdrawn.scope == WithdrawalScope::All;
+    let is_over = now >= row.terms.expires_at || row.withdrawn.iter().any(is_whole);
+    let left_s = row.terms.expires_at.seconds().saturating_sub(now.seconds());
+    (!is_over).then_some(left_s / 86_400)
+}
+
 /// A consent.
 ///
 /// # Errors
@@ -149,6 +157,7 @@ pub fn consent_view(
     };
     Ok(ConsentView {
         person: name_of(view, row.terms.consent.as_str(), Some(row.subject))?,
+        days_left: days_left(&row, now),
         recorded_by: row.recorded_by.to_string(),
         withdrawn: row.withdrawn.into_iter().map(|w| w.scope).collect(),
         status: status.to_owned(),

@@ -173,6 +173,9 @@ pub struct AgentStatus {
     /// Workers who are suspended.
     #[serde(default)]
     pub suspended: Vec<String>,
+    /// Consents that end soon.
+    #[serde(default)]
+    pub consents_ending: ConsentsEnding,
     /// Whole days until the certificate ends; 0 once it has ended.
     #[serde(default)]
     pub certificate_days_left: Option<u64>,
@@ -333,6 +336,33 @@ pub struct ConsentView {
     pub status: String,
     /// The person, if known here.
     pub person: Option<String>,
+    /// Whole days until it ends, while something can rest on it.
+    #[serde(default)]
+    pub days_left: Option<u64>,
+}
+
+/// How many consents end soon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsentsEnding {
+    /// Within 7 days.
+    pub within_7: u64,
+    /// Within 30 days, those within 7 included.
+    pub within_30: u64,
+    /// Within 60 days, those within 30 included.
+    pub within_60: u64,
+}
+
+/// What came of a consent in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConsentImport {
+    /// What it is recorded as, or would be.
+    pub terms: passerelle_model::statement::ConsentTerms,
+    /// Index of its entry, if it is in the log already.
+    pub index: Option<u64>,
+    /// done, queued, or checked if nothing was to be recorded.
+    pub status: String,
+    /// Paths in the file of what says nothing of the consent and is not kept.
+    pub not_kept: Vec<String>,
 }
 
 /// A case.

@@ -1,9 +1,11 @@
 //! Views as text for people.
 
 mod audit_cases;
+mod consents;
 mod requests;
 
 pub(super) use audit_cases::{audit_case, audit_cases};
+pub(super) use consents::{consent_import, consents, consents_ending};
 pub(crate) use requests::{decided_item, plain, status_words};
 pub(super) use requests::{inbox, request, requests};
 
@@ -11,10 +13,8 @@ use super::{
     agent::bundle::in_force_text,
     output::{fields, table},
 };
-use passerelle_model::statement::WithdrawalScope;
 use passerelle_proto::views::{
-    AgentStatus, AgreementView, AgreementWarning, AuditLine, AuditPage, CaseView, ConsentView,
-    ImportReport,
+    AgentStatus, AgreementView, AgreementWarning, AuditLine, AuditPage, CaseView, ImportReport,
 };
 use std::fmt::Write as _;
 
@@ -56,6 +56,7 @@ pub(super) fn agent_status(status: &AgentStatus) -> String {
         ("statements to send", status.outbox.to_string()),
         ("inbox", format!("{} to review", status.reviews)),
         ("audit cases", audit_case_counts(status)),
+        ("consents", consents::ending(status.consents_ending)),
         ("suspended", status.suspended.join(", ")),
         ("members", status.members.join(", ")),
         ("witnesses", witnesses(status)),
@@ -264,42 +265,6 @@ pub(super) fn agreements(views: &[AgreementView]) -> String {
         out.push('\n');
     }
     none_if_empty(out, "no agreements")
-}
-
-/// Consents.
-pub(super) fn consents(views: &[ConsentView]) -> String {
-    let list = |values: Vec<String>| values.join(", ");
-    let mut out = String::new();
-    for view in views {
-        let terms = &view.terms;
-        let withdrawn = view.withdrawn.iter().map(|scope| match scope {
-            WithdrawalScope::All => "all of it".to_owned(),
-            WithdrawalScope::Recipient(agency) => format!("for {agency}"),
-            WithdrawalScope::Category(category) => format!("as to {category}"),
-        });
-        out.push_str(&fields(&[
-            ("consent", terms.consent.to_string()),
-            ("person", view.person.clone().unwrap_or_default()),
-            ("status", view.status.replace('_', " ")),
-            ("withdrawn", list(withdrawn.collect())),
-            ("recorded by", view.recorded_by.clone()),
-            ("given by", format!("{} ({})", terms.giver, terms.capacity)),
-            ("categories", list(strings(&terms.categories))),
-            ("purposes", list(strings(&terms.purposes))),
-            ("recipients", list(strings(&terms.recipients))),
-            ("disclosers", list(strings(&terms.disclosers))),
-            (
-                "given, until",
-                format!(
-                    "{}, {}",
-                    terms.given_at.to_rfc3339(),
-                    terms.expires_at.to_rfc3339()
-                ),
-            ),
-        ]));
-        out.push('\n');
-    }
-    none_if_empty(out, "no consents")
 }
 
 /// Cases.

@@ -7,6 +7,7 @@
     reason = "test code: what is wrong should end the test where it stands"
 )]
 
+mod consents;
 mod exercises;
 mod exits;
 mod exports;

@@ -1,28 +1,32 @@
 //! Consents: recorded with the person present, withdrawn, shown.
 
-use super::{Reply, document, input, refuse, refused, say};
-use crate::{entropy, event::Event, holder::storage, node::Node, render, state};
+use super::{Reply, document, done, input, refuse, refused, say, settle};
+use crate::{
+    entropy,
+    event::Event,
+    holder::storage,
+    node::{Node, Settled},
+    person::Person,
+    render, state,
+};
 use passerelle_model::{
+    bytes::Handle,
     commitment::Field,
     error::ErrorCode,
     ids::ConsentId,
     statement::{Body, ConsentTerms, Withdrawal, WithdrawalScope},
+    store::StoreError,
     time::Timestamp,
+    vocabulary::{Capacity, ConsentGiver},
 };
-use passerelle_proto::v1;
+use passerelle_proto::{v1, views::ConsentsEnding};
+use tonic::Status;
 
 pub(super) async fn record(node: &Node, request: v1::RecordConsentRequest) -> Reply {
     let person = request.person.as_ref();
     let person = person.ok_or_else(|| refuse(ErrorCode::Malformed, "`person` is missing"))?;
     let person = input::person(person)?;
     let now = node.clock.now();
-    let expires_at = Timestamp(request.expires_at_ms);
-    if expires_at <= now {
-        return Err(refuse(
-            ErrorCode::OutOfRange,
-            "the consent would have ended already",
-        ));
-    }
     for (field, empty) in [
         ("categories", request.categories.is_empty()),
         ("purposes", request.purposes.is_empty()),
@@ -36,36 +40,80 @@ pub(super) async fn record(node: &Node, request: v1::RecordConsentRequest) -> Re
             ));
         }
     }
-    let consent = ConsentId::from_random(entropy::random().map_err(refused)?);
-    let mut terms = ConsentTerms {
-        consent: consent.clone(),
-        // Replaced below, once the handle is known: what can be refused is refused first.
+    let terms = ConsentTerms {
+        consent: ConsentId::from_random(entropy::random().map_err(refused)?),
+        // Replaced once the handle is known: what can be refused is refused first.
         subject: passerelle_model::bytes::Commitment([0; 32]),
         giver: input::code("giver", &request.giver)?,
         capacity: input::code("capacity", &request.capacity)?,
         categories: input::codes("category", &request.categories)?,
         purposes: input::codes("purpose", &request.purposes)?,
-        recipients: input::members(node, "recipient", &request.recipients)?,
-        disclosers: input::members(node, "discloser", &request.disclosers)?,
+        recipients: input::ids("recipient", &request.recipients)?,
+        disclosers: input::ids("discloser", &request.disclosers)?,
         method: input::code("method", &request.method)?,
         language: input::code("language", &request.language)?,
         interpreter: request.interpreter,
         notice_version: request.notice_version,
         given_at: now,
-        expires_at,
+        expires_at: Timestamp(request.expires_at_ms),
         redisclosure: request.redisclosure,
         evidence: None,
     };
+    may_record(node, &terms, now)?;
     let handle = node.handle(&person).await.map_err(refused)?;
+    let (id, settled) = enter(node, terms, &person, handle).await?;
+    document(&done(id.to_string(), &settled))
+}
+
+/// What is refused here and goes no further, whether it was typed or read from a file.
+pub(super) fn may_record(node: &Node, terms: &ConsentTerms, now: Timestamp) -> Result<(), Status> {
+    let out_of_range = |words: &str| Err(refuse(ErrorCode::OutOfRange, words));
+    if terms.expires_at <= now {
+        return out_of_range("the consent would have ended already");
+    }
+    if terms.given_at > now {
+        return out_of_range("the consent would be given in the future");
+    }
+    // Nothing could ever rest on it, and somebody would believe that there is a consent.
+    match (terms.giver, terms.capacity) {
+        (ConsentGiver::Subject, Capacity::Substituted) => {
+            return out_of_range(
+                "`capacity` is substituted, so a parent or a substitute must have given it: say \
+                 who with `giver`",
+            );
+        }
+        (ConsentGiver::Parent | ConsentGiver::Substitute, Capacity::Capable)
+        | (ConsentGiver::Parent | ConsentGiver::Substitute, Capacity::MatureMinor) => {
+            return out_of_range(
+                "somebody else gives a consent only for a person who can't: `capacity` must be \
+                 substituted, or the person gives it",
+            );
+        }
+        (ConsentGiver::Subject, Capacity::Capable | Capacity::MatureMinor)
+        | (ConsentGiver::Parent | ConsentGiver::Substitute, Capacity::Substituted) => {}
+    }
+    input::are_members(node, "recipient", &terms.recipients)?;
+    input::are_members(node, "discloser", &terms.disclosers)
+}
+
+/// Says the consent, of the person with this handle.
+pub(super) async fn enter(
+    node: &Node,
+    mut terms: ConsentTerms,
+    person: &Person,
+    handle: Handle,
+) -> Result<(ConsentId, Settled), Status> {
     let opening = entropy::opening(Field::Subject, &handle.0).map_err(refused)?;
     terms.subject = opening.commitment();
+    let consent = terms.consent.clone();
     let label = Event::Labelled {
         id: consent.to_string(),
         handle,
-        label: render::full_name(&person),
+        label: render::full_name(person),
     };
     let body = Body::Consent(Box::new(terms));
-    say(node, consent.to_string(), body, vec![opening], vec![label]).await
+    let settled = settle(node, body, vec![opening], vec![label]).await?;
+    Ok((consent, settled))
 }
 
 pub(super) async fn withdraw(node: &Node, request: v1::WithdrawConsentRequest) -> Reply {
@@ -108,4 +156,23 @@ pub(super) fn show(node: &Node, request: &v1::ShowConsentsRequest) -> Reply {
         .map(|row| render::consent_view(view, row, now))
         .collect();
     document(&views.map_err(failed)?)
+}
+
+/// How many consents end soon.
+pub(super) fn ending(node: &Node) -> Result<ConsentsEnding, StoreError> {
+    let now = node.clock.now();
+    let mut ending = ConsentsEnding::default();
+    for row in state::consents(node.core.view())? {
+        let Some(days) = render::days_left(&row, now) else {
+            continue;
+        };
+        for (limit, count) in [
+            (7, &mut ending.within_7),
+            (30, &mut ending.within_30),
+            (60, &mut ending.within_60),
+        ] {
+            *count = count.saturating_add(u64::from(days < limit));
+        }
+    }
+    Ok(ending)
 }

@@ -10,6 +10,7 @@ pub mod audit_cases;
 mod auditing;
 mod bundles;
 mod cases;
+mod consent_files;
 mod consents;
 pub mod input;
 
@@ -69,12 +70,22 @@ async fn say(
     openings: Vec<passerelle_model::commitment::Opening>,
     more: Vec<Event>,
 ) -> Reply {
+    let settled = settle(node, body, openings, more).await?;
+    document(&done(id, &settled))
+}
+
+/// The same, for a reply of another form.
+async fn settle(
+    node: &Node,
+    body: Body,
+    openings: Vec<passerelle_model::commitment::Opening>,
+    more: Vec<Event>,
+) -> Result<Settled, Status> {
     let mut saying = node.context.say(node.clock.now(), body).map_err(refused)?;
     for opening in openings {
         saying = saying.opening(opening);
     }
-    let settled = node.submit(saying.done(), more).await.map_err(refused)?;
-    document(&done(id, &settled))
+    node.submit(saying.done(), more).await.map_err(refused)
 }
 
 fn done(id: String, settled: &Settled) -> views::Done {
@@ -132,6 +143,7 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
         reviewers: workers.iter().filter(|w| verdict::may_review(w)).count() as u64,
         unnamed_workers: workers.iter().filter(|w| w.name.is_none()).count() as u64,
         suspended: record::suspended(node.core.view()).map_err(storage)?,
+        consents_ending: consents::ending(node).map_err(storage)?,
         certificate_days_left: node
             .context
             .certificate_ends
@@ -195,6 +207,14 @@ impl v1::node_server::Node for NodeService {
 
     async fn show_consents(&self, request: Request<v1::ShowConsentsRequest>) -> Reply {
         consents::show(&self.node, &request.into_inner())
+    }
+
+    async fn export_consents(&self, request: Request<v1::ExportConsentsRequest>) -> Reply {
+        consent_files::export(&self.node, &request.into_inner())
+    }
+
+    async fn import_consent(&self, request: Request<v1::ImportConsentRequest>) -> Reply {
+        consent_files::import(&self.node, request.into_inner()).await
     }
 
     async fn open_case(&self, request: Request<v1::OpenCaseRequest>) -> Reply {

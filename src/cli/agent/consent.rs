@@ -1,6 +1,10 @@
-//! `passerelle agent consent`: record, withdraw, show.
+//! `passerelle agent consent`: record, withdraw, show, what ends soon; export and import.
 
-use super::{Place, done_text};
+use super::{
+    Place,
+    consent_files::{self, EXPORT_EXAMPLES, ExportArgs, IMPORT_EXAMPLES, ImportArgs},
+    done_text,
+};
 use crate::cli::{
     Global, backend, clock, codes,
     failure::{Exit, Failure},
@@ -57,6 +61,26 @@ Examples:
         #[arg(value_name = "ID")]
         consent: Option<ConsentId>,
     },
+    /// List consents that end soon, the next to end first
+    #[command(after_help = "\
+Examples:
+  passerelle agent consent expiring --dir /srv/maison-commune
+  passerelle agent consent expiring --dir /srv/maison-commune --within 7
+
+A consent is never lengthened: ask the person again, and record what is said.")]
+    Expiring {
+        #[command(flatten)]
+        place: Place,
+        /// Days within which they end
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        within: u64,
+    },
+    /// Write one consent, or all that name this agency, in a format of others
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(ExportArgs),
+    /// Record a consent from a file in a format of others
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -169,5 +193,18 @@ pub(super) async fn run(global: Global, verb: Verb) -> Result<Exit, Failure> {
             output::print(global, &views, |views| render::consents(views))?;
             Ok(Exit::Done)
         }
+        Verb::Expiring { place, within } => expiring(global, &place, within).await,
+        Verb::Export(args) => consent_files::export(global, args).await,
+        Verb::Import(args) => consent_files::import(global, args).await,
     }
+}
+
+async fn expiring(global: Global, place: &Place, within: u64) -> Result<Exit, Failure> {
+    let mut node = backend::connect(&place.dir).await?;
+    let request = v1::ShowConsentsRequest::default();
+    let mut views: Vec<ConsentView> = backend::document(node.show_consents(request).await)?;
+    views.retain(|view| view.days_left.is_some_and(|days| days < within));
+    views.sort_by_key(|view| view.terms.expires_at);
+    output::print(global, &views, |views| render::consents_ending(views))?;
+    Ok(Exit::Done)
 }

@@ -7,6 +7,7 @@ mod audit_case;
 pub(super) mod bundle;
 mod case;
 mod consent;
+mod consent_files;
 mod request;
 
 use super::{
