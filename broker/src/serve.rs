@@ -114,8 +114,9 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
     let revoked: RevokedSerials = former.map(|a| a.certificate).collect();
     let (sequencer, running) = sequencer::start(ledger, pdp)?;
     let federation = home.config.federation.clone();
+    let witnesses = Witnesses::new(federation.clone(), home.checkpoint.clone(), view.clone())?;
     let broker = Arc::new(Broker {
-        witnesses: Witnesses::new(federation.clone(), home.checkpoint.clone(), view.clone())?,
+        witnesses: witnesses.requiring_outside(home.config.outside_required),
         outside: outside_witnesses,
         notices: Notices::new(view, home.permit.clone()),
         keys,
