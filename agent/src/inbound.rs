@@ -143,7 +143,8 @@ fn follow(
             | Body::Agreement(_)
             | Body::AgreementSignature(_)
             | Body::CaseOpening(_)
-            | Body::CaseAdvance(_) => Ok(Offer::default()),
+            | Body::CaseAdvance(_)
+            | Body::OverrideReview(_) => Ok(Offer::default()),
         };
     }
     if let EntryBody::Offered { permit } = &notice.entry().body {

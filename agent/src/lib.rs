@@ -33,6 +33,7 @@ pub mod handle;
 pub mod holder;
 pub mod home;
 pub mod import;
+mod imported;
 pub mod inbound;
 pub mod interest;
 mod late;

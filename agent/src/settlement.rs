@@ -101,7 +101,8 @@ pub(crate) fn settle(
         | Body::Agreement(_)
         | Body::AgreementSignature(_)
         | Body::CaseOpening(_)
-        | Body::CaseAdvance(_) => Ok(()),
+        | Body::CaseAdvance(_)
+        | Body::OverrideReview(_) => Ok(()),
     }
 }
 

@@ -137,7 +137,8 @@ pub fn visible_to(reader: &AgencyId, record: &Record) -> Sidecar {
         | Body::Agreement(_)
         | Body::AgreementSignature(_)
         | Body::CaseOpening(_)
-        | Body::CaseAdvance(_) => {}
+        | Body::CaseAdvance(_)
+        | Body::OverrideReview(_) => {}
     }
     visible
 }

@@ -2,9 +2,9 @@
 //! over HTTP (C2SP tlog-witness v1.0.0, section "add-checkpoint").
 //!
 //! In scope: asking each in a task of its own, the reply, what the operator sees of it. Out of
-//! scope: the quorum, to which they do not belong. Unless the operator says that some must be met, a
-//! checkpoint is published, and permits leave, before anybody here is asked: one that is slow, dead
-//! or lies holds up nobody. If some must be met, any of them do: again only too few hold up.
+//! scope: the quorum, to which they do not belong. Unless the operator says that some must be met,
+//! a checkpoint is published, and permits leave, before anybody here is asked: one that is slow,
+//! dead or lies holds up nobody. If some must be met, any of them do: again only too few hold up.
 //!
 //! Nothing about where a witness stands is kept on the disk: the first request after a start says
 //! `old 0`, and the witness answers 409 with its size. What crosses is signed and public, so plain
@@ -204,7 +204,8 @@ fn client() -> HttpClient {
         .build(connector)
 }
 
-/// Asks one witness for each checkpoint that a quorum of the members has cosigned, until the broker ends.
+/// Asks one witness for each checkpoint that a quorum of the members has cosigned, until the broker
+/// ends.
 ///
 /// # Errors
 /// None: what goes wrong is noted, and tried again.

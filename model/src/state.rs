@@ -16,7 +16,7 @@ use crate::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Version of the tables; another version on disk means rebuild.
-pub const SCHEMA_VERSION: u32 = 4;
+pub const SCHEMA_VERSION: u32 = 5;
 
 /// Most consents of a person, and agreements of a pair, that a decision looks at. With more it
 /// denies: the one left out might be the one that is withdrawn.

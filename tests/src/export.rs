@@ -170,6 +170,7 @@ fn said(body: &Body) -> (&'static str, Option<String>) {
         Body::AgreementSignature(s) => ("agreement_signature", s.agreement.to_string()),
         Body::CaseOpening(c) => ("case_opening", c.case.to_string()),
         Body::CaseAdvance(c) => ("case_advance", c.case.to_string()),
+        Body::OverrideReview(r) => ("override_review", r.request.to_string()),
     };
     (kind, Some(id))
 }

@@ -202,7 +202,8 @@ impl Walker {
             | Body::Agreement(_)
             | Body::AgreementSignature(_)
             | Body::CaseOpening(_)
-            | Body::CaseAdvance(_) => None,
+            | Body::CaseAdvance(_)
+            | Body::OverrideReview(_) => None,
         }
     }
 

@@ -10,7 +10,7 @@ pub struct Kind(&'static str);
 
 impl Kind {
     /// Every type.
-    pub const ALL: [&'static str; 24] = [
+    pub const ALL: [&'static str; 25] = [
         "founded",
         "bundle_activated",
         "invited",
@@ -26,6 +26,7 @@ impl Kind {
         "agreement_signature",
         "case_opening",
         "case_advance",
+        "override_review",
         "refused",
         "decided",
         "offered",
@@ -55,6 +56,7 @@ impl Kind {
             Body::AgreementSignature(_) => "agreement_signature",
             Body::CaseOpening(_) => "case_opening",
             Body::CaseAdvance(_) => "case_advance",
+            Body::OverrideReview(_) => "override_review",
         })
     }
 

@@ -52,6 +52,7 @@ impl Ledger {
             Body::AgreementSignature(signature) => self.signed(agency, signature),
             Body::CaseOpening(opening) => self.case_opened(agency, opening),
             Body::CaseAdvance(advance) => self.case_advanced(agency, advance),
+            Body::OverrideReview(review) => self.override_reviewed(agency, review),
         }
     }
 

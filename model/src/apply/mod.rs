@@ -13,13 +13,14 @@ use crate::{
     pdp::{Effect, ItemRuling},
     permit::Permit,
     records::{
-        Agency, Agreement, Case, Consent, Decision, Invitation, PermitRef, RequestRow, Withdrawn,
+        Agency, Agreement, Case, Consent, Decision, Invitation, PermitRef, RequestRow, ReviewRow,
+        Withdrawn,
     },
     request::{Status, Step},
     state::{self, Federation, Sealed, key},
     statement::{
         AgencyKeys, AgreementSignature, AgreementTerms, Answer, Body, CaseAdvance, CaseOpening,
-        ConsentTerms, Envelope, Receipt, ReceiptKind, Request, Withdrawal,
+        ConsentTerms, Envelope, OverrideReview, Receipt, ReceiptKind, Request, Withdrawal,
     },
     store::{Overlay, Read, StoreError},
     time::Timestamp,
@@ -204,6 +205,7 @@ fn said(
         Body::AgreementSignature(signature) => matters::signed(view, index, agency, &signature),
         Body::CaseOpening(opening) => matters::opened(view, index, agency, opening),
         Body::CaseAdvance(advance) => matters::advanced(view, index, advance, sidecar),
+        Body::OverrideReview(review) => exchange::reviewed(view, index, agency, &review),
     }
 }
 

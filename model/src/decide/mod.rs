@@ -374,6 +374,7 @@ fn say(draft: &mut Draft<'_, '_>, said: &Verified) -> Step<Reply> {
         Body::AgreementSignature(signature) => agreement::sign(draft, said, signature)?,
         Body::CaseOpening(opening) => case::open(draft, said, opening)?,
         Body::CaseAdvance(advance) => case::advance(draft, said, advance)?,
+        Body::OverrideReview(review) => exchange::review(draft, said, review)?,
     };
     Ok(Reply::Done { index })
 }

@@ -113,6 +113,7 @@ impl World {
                     Body::AgreementSignature(a) => ("signature", a.agreement.as_str()),
                     Body::CaseOpening(c) => ("case", c.case.as_str()),
                     Body::CaseAdvance(c) => ("stage", c.case.as_str()),
+                    Body::OverrideReview(r) => ("review", r.request.as_str()),
                 };
                 format!("{agency} said {what} {}", of(id))
             }

@@ -215,7 +215,7 @@ impl Reading {
             Body::Renewal(renewal) => {
                 *self.renewals.entry(renewal.request).or_default() += 1;
             }
-            Body::CaseAdvance(_) => {}
+            Body::CaseAdvance(_) | Body::OverrideReview(_) => {}
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     time::Timestamp,
     vocabulary::{
         Capacity, CaseOutcome, Category, ConsentGiver, ConsentMethod, EmergencyKind, Language,
-        LegalBasis, Level, Profile, Purpose, Sector, Stage, Threshold, WorkerRole,
+        LegalBasis, Level, Profile, Purpose, ReviewFinding, Sector, Stage, Threshold, WorkerRole,
     },
 };
 
@@ -98,6 +98,8 @@ fn bodies() -> Vec<Body> {
         json!({"case_opening": {"case": id("case", "1"), "profile": Profile::ALL.first(),
             "agencies": ["police-nord", "sante-centre"]}}),
         case_advance(),
+        json!({"override_review": {"request": req, "finding": ReviewFinding::ALL.last(),
+            "reviewer": hex("4"), "role": WorkerRole::PrivacyOfficer}}),
     ];
     let parse = |text: Value| serde_json::from_value(text).unwrap();
     texts.into_iter().map(parse).collect()
