@@ -45,6 +45,8 @@ pub enum AlertCode {
     Stale,
     /// The mirror can't be written or read.
     MirrorFailed,
+    /// An agency has not said in time what came of the review of an emergency.
+    ReviewOverdue,
 }
 
 impl AlertCode {
@@ -60,6 +62,7 @@ impl AlertCode {
             Self::TimeWentBack => "time_went_back",
             Self::Stale => "stale",
             Self::MirrorFailed => "mirror_failed",
+            Self::ReviewOverdue => "review_overdue",
         }
     }
 
@@ -86,6 +89,11 @@ impl AlertCode {
             Self::Stale => {
                 "ask the coordinator whether enough witnesses are up; below quorum nothing is \
                  published"
+            }
+            Self::ReviewOverdue => {
+                "ask the privacy officer of that agency to look at it (`passerelle agent \
+                 audit-cases list --overdue` there); what came of it then stands in the log: \
+                 `passerelle audit search --type override_review`"
             }
             Self::MirrorFailed => {
                 "look at disk and permissions; if the mirror is damaged, move the directory \
@@ -128,6 +136,15 @@ impl Alerts {
         all.iter()
             .filter(|alert| alert.acknowledged_at.is_none())
             .count()
+    }
+
+    /// Records an alert about something that happens once: not again, also if somebody has
+    /// acknowledged it.
+    pub fn raise_once(&self, at: Timestamp, code: AlertCode, what: &str) {
+        let is_same = |alert: &AlertView| alert.code == code.code() && alert.what == what;
+        if !self.all().iter().any(is_same) {
+            self.raise(at, code, what, None);
+        }
     }
 
     /// Records an alert, unless there is one for the same that nobody has acknowledged.
@@ -281,6 +298,21 @@ mod tests {
         assert_eq!(alerts.open(), 1);
         alerts.raise(Timestamp(2), AlertCode::Stale, "x", None);
         assert_eq!(alerts.open(), 2);
+    }
+
+    #[test]
+    fn what_happens_once_is_not_raised_again_after_it_was_acknowledged() {
+        let dir = tempfile::tempdir().unwrap();
+        let alerts = Alerts::new(dir.path());
+        for n in 0..3 {
+            alerts.raise_once(Timestamp(n), AlertCode::ReviewOverdue, "one");
+        }
+        alerts.acknowledge(&[1], Timestamp(4)).unwrap();
+        let alerts = Alerts::new(dir.path());
+        alerts.raise_once(Timestamp(5), AlertCode::ReviewOverdue, "one");
+        alerts.raise_once(Timestamp(6), AlertCode::ReviewOverdue, "another");
+        let line = |id, done| (id, "review_overdue".to_owned(), done);
+        assert_eq!(codes(&alerts), [line(1, true), line(2, false)]);
     }
 
     #[test]

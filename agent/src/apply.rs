@@ -4,9 +4,9 @@
 use crate::{
     agreements, apply_notice, erasure,
     event::{Event, Stated, Transaction, Verdict},
-    facts::{csv_import::ImportedPerson, fact::Fact},
+    imported::{self, Staged},
     postponed, retention, settlement, standing,
-    state::{self, AskRow, GivenRow, LabelRow, Meta, PersonRow, VerdictRow, Weight, key},
+    state::{self, AskRow, GivenRow, LabelRow, Meta, VerdictRow, key},
     suspicion::record,
     vault,
 };
@@ -15,7 +15,7 @@ use passerelle_model::{
     ids::{AgencyId, RequestId},
     request::Status,
     statement::{Body, Request},
-    store::{Overlay, Read, StoreError},
+    store::{Overlay, StoreError},
     time::Timestamp,
     vocabulary::Outcome,
 };
@@ -58,14 +58,27 @@ fn apply_event(
         | Event::Erased { .. } => apply_to_ask(view, event),
         Event::HandlesFound(found) => found
             .iter()
-            .try_for_each(|(token, handle)| handle_found(view, token, handle)),
+            .try_for_each(|(token, handle)| imported::handle_found(view, token, handle)),
         Event::Labelled { id, handle, label } => labelled(view, id, handle, label),
         Event::ImportChunk {
             import,
             part,
             people,
-        } => state::put(view, key::staged(import, *part), people),
-        Event::ImportCommitted { import, parts } => import_committed(view, import, *parts),
+        } => {
+            let staged = Staged::Plain(people.clone());
+            state::put(view, key::staged(import, *part), &staged)
+        }
+        Event::ImportSealed {
+            import,
+            part,
+            sealed,
+        } => {
+            let staged = Staged::Sealed(sealed.clone());
+            state::put(view, key::staged(import, *part), &staged)
+        }
+        Event::ImportCommitted { import, parts } => {
+            imported::import_committed(view, import, *parts)
+        }
         Event::AuditCase(event) => record::apply(view, at, event),
         Event::AgreementKept {
             agreement,
@@ -179,7 +192,7 @@ fn apply_to_ask(view: &mut Overlay<'_>, event: &Event) -> Result<(), StoreError>
             Ok(())
         }
         Event::Erased { request } => {
-            erasure::note_finished(view, request);
+            erasure::note_finished(view, request)?;
             edit_ask(view, request, |row| row.status = Status::Erased)
         }
         _ => Ok(()),
@@ -299,7 +312,8 @@ fn state_one(view: &mut Overlay<'_>, at: Timestamp, stated: &Stated) -> Result<(
         | Body::AgreementSignature(_)
         | Body::CaseOpening(_)
         | Body::CaseAdvance(_)
-        | Body::BundleEndorsement(_) => Ok(()),
+        | Body::BundleEndorsement(_)
+        | Body::OverrideReview(_) => Ok(()),
     }
 }
 
@@ -336,94 +350,4 @@ fn asked(
         trail: Vec::new(),
     };
     state::put(view, key, &row)
-}
-
-fn handle_found(view: &mut Overlay<'_>, token: &Digest, handle: &Handle) -> Result<(), StoreError> {
-    state::put(view, key::of(key::TOKEN, &token.0), handle)?;
-    let prefix = key::by_token(token, "");
-    for (key, _) in view.scan(&prefix, None, state::MAX_ROWS)? {
-        let source = key.get(prefix.len()..).unwrap_or_default();
-        let person_key = key::of(key::PERSON, source);
-        let Some(mut row) = state::load::<PersonRow>(view, &person_key)? else {
-            continue;
-        };
-        if row.handle.is_none() {
-            view.write(key::of(key::NO_HANDLE, source), None);
-            edit_meta(view, |m| {
-                m.without_handle = m.without_handle.saturating_sub(1)
-            })?;
-        }
-        row.handle = Some(*handle);
-        view.write(
-            key::by_handle(handle, &row.record.source_id.0),
-            Some(Vec::new()),
-        );
-        state::put(view, person_key, &row)?;
-    }
-    Ok(())
-}
-
-fn import_committed(view: &mut Overlay<'_>, import: &str, parts: u32) -> Result<(), StoreError> {
-    for part in 0..parts {
-        let staged = key::staged(import, part);
-        let people: Vec<ImportedPerson> = state::load(view, &staged)?
-            .ok_or_else(|| StoreError("a part of an import is missing".to_owned()))?;
-        view.write(staged, None);
-        for record in people {
-            put_person(view, record)?;
-        }
-    }
-    Ok(())
-}
-
-fn put_person(view: &mut Overlay<'_>, record: ImportedPerson) -> Result<(), StoreError> {
-    let source = record.source_id.0.clone();
-    let facts = record.facts.len() as u64;
-    let token = Digest::of(&record.person.match_token());
-    if let Some(old) = state::person(view, &source)? {
-        // The row replaces the old one whole: also under another name, after a correction.
-        view.write(key::by_token(&old.token, &source), None);
-        match old.handle {
-            Some(handle) => view.write(key::by_handle(&handle, &source), None),
-            None => {
-                view.write(key::of(key::NO_HANDLE, source.as_bytes()), None);
-                edit_meta(view, |m| {
-                    m.without_handle = m.without_handle.saturating_sub(1)
-                })?;
-            }
-        }
-        let old_facts = old.record.facts.len() as u64;
-        edit_meta(view, |m| m.facts = m.facts.saturating_sub(old_facts))?;
-    } else {
-        edit_meta(view, |m| m.people = m.people.saturating_add(1))?;
-    }
-    let handle = state::handle_of(view, &token)?;
-    view.write(key::by_token(&token, &source), Some(Vec::new()));
-    match &handle {
-        Some(handle) => view.write(key::by_handle(handle, &source), Some(Vec::new())),
-        None => view.write(key::of(key::NO_HANDLE, source.as_bytes()), Some(Vec::new())),
-    }
-    edit_meta(view, |m| {
-        m.facts = m.facts.saturating_add(facts);
-        m.without_handle = m.without_handle.saturating_add(u64::from(handle.is_none()));
-    })?;
-    for fact in &record.facts {
-        note_weight(view, fact)?;
-    }
-    let row = PersonRow {
-        record,
-        token,
-        handle,
-    };
-    state::put(view, key::of(key::PERSON, source.as_bytes()), &row)
-}
-
-/// Only ever grows: a category in which one record needed a person's look keeps getting it.
-fn note_weight(view: &mut Overlay<'_>, fact: &Fact) -> Result<(), StoreError> {
-    let mut seen = state::wary(view, fact.category)?;
-    if !seen.insert(Weight::of(fact)) {
-        return Ok(());
-    }
-    let key = key::of(key::WARY, fact.category.code().as_bytes());
-    state::put(view, key, &seen)
 }

@@ -244,6 +244,7 @@ fn said(
             both(view, &receipt.request, what)
         }
         Body::Renewal(renewal) => both(view, &renewal.request, "renewal"),
+        Body::OverrideReview(review) => both(view, &review.request, "override_review"),
         Body::Consent(terms) => consented(view, me, agency, *terms, source),
         Body::Withdrawal(withdrawal) => {
             let Withdrawal { consent, scope } = withdrawal;

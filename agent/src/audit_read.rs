@@ -21,7 +21,11 @@ use passerelle_audit::{
     merkle::{Frontier, leaf_hash},
 };
 use passerelle_model::{
-    bytes::Digest, commitment::Opening, entry::Entry, error::ErrorCode, vocabulary::Sector,
+    bytes::Digest,
+    commitment::Opening,
+    entry::{Entry, MAX_ENTRY_BYTES},
+    error::ErrorCode,
+    vocabulary::Sector,
 };
 use passerelle_proto::{
     MAX_MESSAGE_BYTES, convert,
@@ -29,11 +33,16 @@ use passerelle_proto::{
     views::{AuditLine, AuditPage},
 };
 use std::time::Duration;
-use tokio::{task::block_in_place, time::timeout};
+use tokio::{
+    task::block_in_place,
+    time::{Instant, timeout},
+};
 
 /// How long one reply may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
-/// Most bytes of entries held in memory at once.
+/// How much longer all of them may take for each that comes: ten a second are few for any link.
+const PACE: Duration = Duration::from_millis(100);
+/// Most bytes of entries and openings held in memory at once.
 const MAX_BYTES: usize = 512 * 1024 * 1024;
 /// Most entries on a page.
 const MAX_PAGE: usize = 1_000;
@@ -43,6 +52,16 @@ pub struct Row {
     pub(crate) entry: Option<Vec<u8>>,
     pub(crate) leaf: Digest,
     pub(crate) openings: Vec<Opening>,
+}
+
+impl Row {
+    /// About what it takes in memory: openings come beside an entry, and are not in its root.
+    fn bytes(&self) -> usize {
+        let entry = self.entry.as_ref().map_or(64, Vec::len);
+        let opening = |o: &Opening| o.data.0.len().saturating_add(64);
+        let openings = self.openings.iter().map(opening);
+        openings.fold(entry, usize::saturating_add)
+    }
 }
 
 /// A checkpoint that the log signed and a quorum of the panel cosigned.
@@ -133,9 +152,16 @@ pub(crate) async fn rows(
     let entries = timeout(DEADLINE, client.entries(request)).await;
     let entries = entries.map_err(|_| ErrorCode::Unavailable)?;
     let mut stream = entries.map_err(|s| code_of(&s))?.into_inner();
+    let began = Instant::now();
+    let mut patience = DEADLINE;
     while tree.size() < until {
         let row = timeout(DEADLINE, stream.message()).await;
         let row = row.map_err(|_| ErrorCode::Unavailable)?;
+        // Else a row each half minute would keep a mirror from ever saying that it is behind.
+        patience = patience.saturating_add(PACE);
+        if began.elapsed() > patience {
+            return Err(ErrorCode::Unavailable);
+        }
         let row = row
             .map_err(|s| code_of(&s))?
             .ok_or(ErrorCode::ProofInvalid)?;
@@ -239,7 +265,7 @@ fn has_mirror(node: &Node) -> bool {
 /// not what the witnesses cosigned; [`ErrorCode::WrongState`] without a mirror that is asked for.
 pub async fn read(node: &Node, source: Source) -> Result<CheckedLog, ErrorCode> {
     let take = |(rows, bytes): &mut (Vec<Row>, usize), row: Row| {
-        *bytes = bytes.saturating_add(row.entry.as_ref().map_or(64, Vec::len));
+        *bytes = bytes.saturating_add(row.bytes());
         if *bytes > MAX_BYTES {
             return Err(ErrorCode::TooLarge);
         }
@@ -268,6 +294,8 @@ fn check_row(row: LogRow, reads_all: bool) -> Result<Row, ErrorCode> {
     } = row;
     let (entry, leaf) = match (entry.as_slice(), hash.as_slice()) {
         ([], _) if reads_all => return Err(ErrorCode::ProofInvalid),
+        // No log holds a longer one.
+        (bytes, _) if bytes.len() > MAX_ENTRY_BYTES => return Err(ErrorCode::ProofInvalid),
         ([], hash) => (None, Digest::from_slice(hash).ok_or(ErrorCode::Malformed)?),
         (bytes, _) => {
             let leaf = leaf_hash(bytes);

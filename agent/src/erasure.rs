@@ -14,6 +14,7 @@ use crate::{
     node::Node,
     requester::receipt,
     state::{self, AskRow, key},
+    suspicion::record,
     vault,
 };
 use passerelle_model::{
@@ -23,7 +24,7 @@ use passerelle_model::{
     request::Status,
     seeded::{Bug, seeded},
     statement::ReceiptKind,
-    store::{Overlay, Read},
+    store::{Overlay, Read, StoreError},
     time::Timestamp,
 };
 use std::sync::Arc;
@@ -85,6 +86,9 @@ pub fn finish(
     }
     if !seeded(Bug::EraseKeepsKey) {
         context.vault.destroy(request)?;
+        if let Some(name) = record::goes_with(view, request).map_err(storage)? {
+            context.vault.destroy_named(&name)?;
+        }
     }
     let mut events = vec![Event::Erased {
         request: request.clone(),
@@ -139,8 +143,15 @@ pub(crate) fn note_begun(view: &mut Overlay<'_>, request: &RequestId) {
 }
 
 /// Carries out [`Event::Erased`], but for the row of the request.
-pub(crate) fn note_finished(view: &mut Overlay<'_>, request: &RequestId) {
+///
+/// # Errors
+/// The store.
+pub(crate) fn note_finished(view: &mut Overlay<'_>, request: &RequestId) -> Result<(), StoreError> {
     view.write(begun(request), None);
     view.write(key::of(key::SEALED, request.as_str().as_bytes()), None);
     vault::put_kept(view, request, None);
+    if let Some(name) = record::goes_with(view, request)? {
+        view.write(vault::kept_key(&name), None);
+    }
+    Ok(())
 }

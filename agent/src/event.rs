@@ -7,7 +7,10 @@
 //!
 //! No `Debug` here prints content: events hold names, openings and facts.
 
-use crate::{facts::csv_import::ImportedPerson, suspicion::record::CaseEvent};
+use crate::{
+    facts::{csv_import::ImportedPerson, sealed::SealedPart},
+    suspicion::record::CaseEvent,
+};
 use passerelle_audit::witness::WitnessState;
 use passerelle_journal::JournalRecord;
 use passerelle_model::{
@@ -200,7 +203,8 @@ pub enum Event {
         /// The name as typed.
         label: String,
     },
-    /// Part of an import. Without effect until its `ImportCommitted`.
+    /// Part of an import, as versions that did not seal wrote it. Without effect until its
+    /// `ImportCommitted`.
     ImportChunk {
         /// Which import.
         import: String,
@@ -208,6 +212,15 @@ pub enum Event {
         part: u32,
         /// People with their facts.
         people: Vec<ImportedPerson>,
+    },
+    /// The same, each person sealed.
+    ImportSealed {
+        /// Which import.
+        import: String,
+        /// Which part, from 0.
+        part: u32,
+        /// People with their facts.
+        sealed: SealedPart,
     },
     /// All parts of an import are there.
     ImportCommitted {
@@ -248,6 +261,7 @@ impl Event {
             Self::HandlesFound(_) => "handles_found",
             Self::Labelled { .. } => "labelled",
             Self::ImportChunk { .. } => "import_chunk",
+            Self::ImportSealed { .. } => "import_sealed",
             Self::ImportCommitted { .. } => "import_committed",
             Self::AuditCase(event) => event.kind(),
             Self::AgreementKept { .. } => "agreement_kept",

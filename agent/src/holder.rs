@@ -13,6 +13,7 @@ use crate::{
     context::Context,
     entropy,
     event::{Event, Verdict},
+    facts::sealed,
     ground::{self, Ground},
     ruling::{Ruling, a_person_looks_first, rule},
     seal,
@@ -232,6 +233,7 @@ fn proceed(
     }
     let approved = verdict.is_some();
     let records = find_records(view, checked)?;
+    let records = sealed::open_all(&context.vault, view, &records)?;
     let requester = checked.requester();
     let ruling = rule(context, checked, &records, requester, approved, now)?;
     let looks_first = permit.review

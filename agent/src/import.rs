@@ -1,21 +1,26 @@
 //! Import of the agency's own facts: parsed, journaled in parts, committed as one.
 //!
 //! Nothing is half-imported: the parts have no effect until the record that commits them. A crash
-//! before it leaves parts that nothing refers to. Rows that did not change are not written again.
+//! before it leaves parts that nothing refers to. Rows that did not change are not written again,
+//! unless a version that did not seal them had written them.
 
 use crate::{
+    core::Outcome,
     entropy,
     event::Event,
     facts::{
-        csv_import::{self, Import, ImportedPerson},
+        csv_import::{self, Import, ImportedPerson, SourceId},
         mapping::Mapping,
+        sealed,
     },
     holder::storage,
     node::Node,
-    state,
+    state::{self, PersonRecord, PersonRow},
+    vault::Vault,
 };
 use passerelle_model::{error::ErrorCode, store::Read};
 use passerelle_proto::views::{ImportProblem, ImportReport};
+use std::sync::Arc;
 
 /// Bytes of JSON in one part: well below what a journal record holds.
 const MAX_PART_BYTES: usize = 1024 * 1024;
@@ -47,7 +52,7 @@ pub async fn import(
         let refused = |why: String| ImportFailure::File(why);
         let mapping = Mapping::from_toml(mapping).map_err(|e| refused(e.to_string()))?;
         let parsed = csv_import::parse(&mapping, csv).map_err(|e| refused(e.to_string()))?;
-        compare(node.core.view(), parsed).map_err(ImportFailure::Agent)
+        compare(&node.context.vault, node.core.view(), parsed).map_err(ImportFailure::Agent)
     })?;
     report.dry_run = dry_run;
     if !dry_run && !changed.is_empty() {
@@ -61,8 +66,16 @@ pub async fn import(
     Ok(report)
 }
 
+/// Whether a row says what is kept, and that is sealed. What can't be opened is written again.
+fn is_as_before(vault: &Vault, view: &dyn Read, old: &PersonRow, row: &ImportedPerson) -> bool {
+    let is_sealed = matches!(old.record, PersonRecord::Sealed(_));
+    let known = sealed::open(vault, view, old);
+    is_sealed && known.is_ok_and(|known| known.is_some_and(|known| known.digest == row.digest))
+}
+
 /// What is new or changed, and the report on all.
 fn compare(
+    vault: &Vault,
     view: &dyn Read,
     parsed: Import,
 ) -> Result<(ImportReport, Vec<ImportedPerson>), ErrorCode> {
@@ -93,7 +106,7 @@ fn compare(
         report.people = report.people.saturating_add(1);
         report.facts = report.facts.saturating_add(row.facts.len() as u64);
         match state::person(view, &row.source_id.0).map_err(storage)? {
-            Some(old) if old.record.digest == row.digest => {
+            Some(old) if is_as_before(vault, view, &old, &row) => {
                 report.unchanged = report.unchanged.saturating_add(1);
             }
             Some(_) => {
@@ -111,20 +124,69 @@ fn compare(
 
 async fn store(node: &Node, people: Vec<ImportedPerson>) -> Result<(), ErrorCode> {
     let import = hex::encode(entropy::random::<16>()?);
+    let sources: Vec<_> = people.iter().map(|p| p.source_id.clone()).collect();
     let mut parts: u32 = 0;
     for people in split(people)? {
-        let events = vec![Event::ImportChunk {
-            import: import.clone(),
-            part: parts,
-            people,
-        }];
+        let (context, import) = (Arc::clone(&node.context), import.clone());
         let now = node.clock.now();
-        node.core.write(now, move |_| Ok((events, ()))).await?;
+        let write = node.core.write(now, move |_| {
+            Ok((vec![part(&context.vault, import, parts, &people)?], ()))
+        });
+        write.await?;
         parts = parts.checked_add(1).ok_or(ErrorCode::TooLarge)?;
     }
-    let events = vec![Event::ImportCommitted { import, parts }];
     let now = node.clock.now();
-    node.core.write(now, move |_| Ok((events, ()))).await
+    let write = node
+        .core
+        .write(now, move |view| commit(view, import, parts, &sources));
+    let replaced = write.await?;
+    // A crash here leaves keys that open nothing any more: the next start destroys them.
+    let context = Arc::clone(&node.context);
+    let write = node.core.write(node.clock.now(), move |_| {
+        context.vault.destroy_all(&replaced)?;
+        Ok((Vec::new(), ()))
+    });
+    write.await
+}
+
+/// A part of an import, sealed. What a crash leaves of an import without its end is swept at the
+/// next start: nothing keeps its keys.
+///
+/// # Errors
+/// [`ErrorCode::Storage`]; no randomness.
+pub(crate) fn part(
+    vault: &Vault,
+    import: String,
+    part: u32,
+    people: &[ImportedPerson],
+) -> Result<Event, ErrorCode> {
+    Ok(Event::ImportSealed {
+        import,
+        part,
+        sealed: sealed::seal(vault, people)?,
+    })
+}
+
+/// The end of an import, and the names of the keys of those whom it replaces: to be destroyed once
+/// it is durable.
+///
+/// # Errors
+/// The store.
+pub(crate) fn commit(
+    view: &dyn Read,
+    import: String,
+    parts: u32,
+    sources: &[SourceId],
+) -> Outcome<Vec<String>> {
+    let mut replaced = Vec::new();
+    for SourceId(source) in sources {
+        let old = state::person(view, source).map_err(storage)?;
+        if let Some(PersonRecord::Sealed(name)) = old.map(|old| old.record) {
+            replaced.push(name);
+        }
+    }
+    let events = vec![Event::ImportCommitted { import, parts }];
+    Ok((events, replaced))
 }
 
 /// Parts of about [`MAX_PART_BYTES`].

@@ -145,7 +145,8 @@ fn follow(
             | Body::AgreementChange(_)
             | Body::CaseOpening(_)
             | Body::CaseAdvance(_)
-            | Body::BundleEndorsement(_) => Ok(Offer::default()),
+            | Body::BundleEndorsement(_)
+            | Body::OverrideReview(_) => Ok(Offer::default()),
         };
     }
     if let EntryBody::Offered { permit } = &notice.entry().body {

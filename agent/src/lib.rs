@@ -36,6 +36,7 @@ pub mod handle;
 pub mod holder;
 pub mod home;
 pub mod import;
+mod imported;
 pub mod inbound;
 pub mod interest;
 pub mod isa;

@@ -5,6 +5,7 @@ use crate::{
     context::Context,
     core::Core,
     event::{Event, Stated},
+    facts::sealed,
     handle::{Blinding, MAX_BATCH},
     holder::storage,
     late,
@@ -181,10 +182,14 @@ impl Node {
             if people.is_empty() {
                 return Ok(());
             }
-            let mut tokens: Vec<_> = people
-                .iter()
-                .map(|row| row.record.person.match_token())
-                .collect();
+            let all = people.len();
+            let people = sealed::open_all(&self.context.vault, self.core.view(), &people)?;
+            if people.is_empty() {
+                // Nothing of them opens: to be imported again.
+                tracing::error!(all, "people without a handle can't be read");
+                return Err(ErrorCode::Storage);
+            }
+            let mut tokens: Vec<_> = people.iter().map(|p| p.person.match_token()).collect();
             tokens.sort();
             tokens.dedup();
             let handles = match self.evaluate(&tokens).await {

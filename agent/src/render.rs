@@ -2,9 +2,11 @@
 
 use crate::{
     asked_by::AskContext,
+    facts::sealed,
     holder::SealedAnswer,
     retention,
     state::{self, AskRow, HoldRow, Step},
+    vault::Vault,
 };
 use passerelle_model::{
     bytes::Handle,
@@ -138,6 +140,7 @@ pub fn days_left(row: &Consent, now: Timestamp) -> Option<u64> {
 /// # Errors
 /// The store.
 pub fn consent_view(
+    vault: &Vault,
     view: &dyn Read,
     row: Consent,
     now: Timestamp,
@@ -156,7 +159,7 @@ pub fn consent_view(
         "partly_withdrawn"
     };
     Ok(ConsentView {
-        person: name_of(view, row.terms.consent.as_str(), Some(row.subject))?,
+        person: name_of(vault, view, row.terms.consent.as_str(), Some(row.subject))?,
         days_left: days_left(&row, now),
         recorded_by: row.recorded_by.to_string(),
         withdrawn: row.withdrawn.into_iter().map(|w| w.scope).collect(),
@@ -169,10 +172,10 @@ pub fn consent_view(
 ///
 /// # Errors
 /// The store.
-pub fn case_view(view: &dyn Read, row: Case) -> Result<CaseView, StoreError> {
+pub fn case_view(vault: &Vault, view: &dyn Read, row: Case) -> Result<CaseView, StoreError> {
     let agencies = row.agencies.iter();
     Ok(CaseView {
-        person: name_of(view, row.case.as_str(), row.subject)?,
+        person: name_of(vault, view, row.case.as_str(), row.subject)?,
         case: row.case.to_string(),
         lead: row.lead.to_string(),
         profile: row.profile.code().to_owned(),
@@ -188,6 +191,7 @@ pub fn case_view(view: &dyn Read, row: Case) -> Result<CaseView, StoreError> {
 
 /// The person's name, if the consent or case was made here or the person is in the index.
 fn name_of(
+    vault: &Vault,
     view: &dyn Read,
     id: &str,
     handle: Option<Handle>,
@@ -199,7 +203,10 @@ fn name_of(
         return Ok(None);
     };
     let people = state::people_by_handle(view, &handle)?;
-    Ok(people.first().map(|row| full_name(&row.record.person)))
+    let first = people.first();
+    // A name that can't be read is one that is not shown.
+    let person = first.and_then(|row| sealed::open(vault, view, row).ok().flatten());
+    Ok(person.map(|person| full_name(&person.person)))
 }
 
 /// A person's name in the usual order.

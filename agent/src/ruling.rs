@@ -7,11 +7,12 @@
 use crate::{
     context::Context,
     facts::{
+        csv_import::ImportedPerson,
         fact::Fact,
         reduce::{ReducedFact, derived_facts, derived_weight, reduce_all},
     },
     holder::storage,
-    state::{self, PersonRow, Weight},
+    state::{self, Weight},
     verify::CheckedPermit,
 };
 use passerelle_model::{
@@ -27,7 +28,7 @@ use passerelle_policies::{LocalMatter, RecordFacts, local};
 use passerelle_proto::views::AnswerItem;
 
 /// The facts of these records that the permit is about, and no others.
-fn read_facts(checked: &CheckedPermit, records: &[PersonRow], now: Timestamp) -> Vec<Fact> {
+fn read_facts(checked: &CheckedPermit, records: &[ImportedPerson], now: Timestamp) -> Vec<Fact> {
     let today = crate::date::Date::of(now);
     let is_permitted = |fact: &Fact| {
         let mut items = checked.permit().items.iter();
@@ -36,8 +37,8 @@ fn read_facts(checked: &CheckedPermit, records: &[PersonRow], now: Timestamp) ->
     records
         .iter()
         .flat_map(|row| {
-            let derived = today.map(|at| derived_facts(&row.record.person, at));
-            let own = row.record.facts.iter().cloned();
+            let derived = today.map(|at| derived_facts(&row.person, at));
+            let own = row.facts.iter().cloned();
             own.chain(derived.into_iter().flatten())
         })
         .filter(is_permitted)
@@ -89,7 +90,7 @@ impl Ruling {
 pub(crate) fn rule(
     context: &Context,
     checked: &CheckedPermit,
-    records: &[PersonRow],
+    records: &[ImportedPerson],
     requester: &Agency,
     approved: bool,
     now: Timestamp,

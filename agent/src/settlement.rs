@@ -107,7 +107,8 @@ pub(crate) fn settle(
         | Body::AgreementChange(_)
         | Body::CaseOpening(_)
         | Body::CaseAdvance(_)
-        | Body::BundleEndorsement(_) => Ok(()),
+        | Body::BundleEndorsement(_)
+        | Body::OverrideReview(_) => Ok(()),
     }
 }
 

@@ -3,9 +3,10 @@
 //! In scope: row types, keys, reads. Out of scope: what changes them ([`crate::apply`]). Nothing
 //! opened of an answer is ever a row: it is opened again from its sealed form at each look.
 
+pub use crate::facts::sealed::{PersonRecord, PersonRow};
 use crate::{
     event::{Noticed, Stated, Verdict},
-    facts::{csv_import::ImportedPerson, fact::Fact},
+    facts::fact::Fact,
 };
 use passerelle_audit::witness::WitnessState;
 use passerelle_model::{
@@ -210,17 +211,6 @@ pub struct HoldRow {
     pub stopped: Option<String>,
     /// Its entries.
     pub trail: Vec<Step>,
-}
-
-/// A person with what is held about her or him.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct PersonRow {
-    /// As imported.
-    pub record: ImportedPerson,
-    /// Digest of the match token.
-    pub token: Digest,
-    /// The subject handle, once known.
-    pub handle: Option<Handle>,
 }
 
 /// Whom a consent or a case is about, as known here only.

@@ -295,6 +295,21 @@ impl Vault {
         })
     }
 
+    /// The same for several, in one step.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Storage`].
+    pub(crate) fn destroy_all(&self, names: &[String]) -> Result<(), ErrorCode> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let tags: Vec<_> = names.iter().map(|name| tag_of(name)).collect();
+        self.0.destroy(&tags).map_err(|error| {
+            tracing::error!(%error, "keys can't be destroyed");
+            ErrorCode::Storage
+        })
+    }
+
     /// Destroys the keys without a journaled request, and those of erased ones. To be called
     /// before anything is kept.
     ///

@@ -60,6 +60,14 @@ pub struct Config {
     /// Witnesses that are no members, asked once a quorum of the members has cosigned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outside_witnesses: Vec<OutsideConfig>,
+    /// How many of these must have cosigned before anything is published: below it no permit
+    /// leaves. Any will do.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub outside_required: usize,
+}
+
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 fn default_hosts() -> Vec<String> {
@@ -152,6 +160,7 @@ pub fn create(dir: &Path, federation: &FederationId) -> Result<(), BrokerError> 
         packs: None,
         limits: RateLimits::default(),
         outside_witnesses: Vec::new(),
+        outside_required: 0,
     };
     let path = dir.join(CONFIG_FILE);
     let text = toml::to_string_pretty(&config).map_err(|e| BrokerError::Config {
@@ -229,7 +238,9 @@ impl Home {
     /// # Errors
     /// [`BrokerError::Config`].
     pub fn outside(&self) -> Result<Vec<Arc<Outside>>, BrokerError> {
-        Outside::parse(&self.config.outside_witnesses).map_err(|message| BrokerError::Config {
+        let (configs, required) = (&self.config.outside_witnesses, self.config.outside_required);
+        let parsed = Outside::parse(configs).and_then(|all| Outside::enough(all, required));
+        parsed.map_err(|message| BrokerError::Config {
             path: self.dir.join(CONFIG_FILE),
             message,
         })

@@ -139,7 +139,8 @@ pub fn visible_to(reader: &AgencyId, record: &Record) -> Sidecar {
         | Body::AgreementChange(_)
         | Body::CaseOpening(_)
         | Body::CaseAdvance(_)
-        | Body::BundleEndorsement(_) => {}
+        | Body::BundleEndorsement(_)
+        | Body::OverrideReview(_) => {}
     }
     visible
 }

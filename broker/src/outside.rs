@@ -2,8 +2,9 @@
 //! over HTTP (C2SP tlog-witness v1.0.0, section "add-checkpoint").
 //!
 //! In scope: asking each in a task of its own, the reply, what the operator sees of it. Out of
-//! scope: the quorum, to which they do not belong: a checkpoint is published, and permits leave,
-//! before anybody here is asked. So one that is slow, dead or lies holds up nobody.
+//! scope: the quorum, to which they do not belong. Unless the operator says that some must be met,
+//! a checkpoint is published, and permits leave, before anybody here is asked: one that is slow,
+//! dead or lies holds up nobody. If some must be met, any of them do: again only too few hold up.
 //!
 //! Nothing about where a witness stands is kept on the disk: the first request after a start says
 //! `old 0`, and the witness answers 409 with its size. What crosses is signed and public, so plain
@@ -42,9 +43,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The least time between two checkpoints for one witness.
 const PACE: Duration = Duration::from_millis(500);
 
+/// The same if some must be met: permits wait for them.
+const PACE_REQUIRED: Duration = Duration::from_millis(10);
+
 /// The pause after a failure: at first, and at most. It doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The longest pause if some must be met: so much later do permits leave once one is back.
+const LONGEST_PAUSE_REQUIRED: Duration = Duration::from_secs(4);
 
 /// How often a witness may say that it stands elsewhere before it has to wait.
 const TURNS: usize = 3;
@@ -126,6 +133,21 @@ impl Outside {
         Ok(parsed)
     }
 
+    /// All of them, if there are as many as are required.
+    ///
+    /// # Errors
+    /// What is wrong, for people.
+    pub fn enough(all: Vec<Arc<Self>>, required: usize) -> Result<Vec<Arc<Self>>, String> {
+        let known = all.len();
+        if required > known {
+            return Err(format!(
+                "`outside_required` is {required}, and there are {known} `outside_witnesses`: no \
+                 permit would ever leave"
+            ));
+        }
+        Ok(all)
+    }
+
     fn new(config: &OutsideConfig) -> Result<Self, String> {
         let OutsideConfig { url, key } = config;
         let parsed: VerifierKey = key.parse().map_err(|error| format!("`{key}`: {error}"))?;
@@ -182,7 +204,8 @@ fn client() -> HttpClient {
         .build(connector)
 }
 
-/// Asks one witness for each checkpoint that is published, until the broker ends.
+/// Asks one witness for each checkpoint that a quorum of the members has cosigned, until the broker
+/// ends.
 ///
 /// # Errors
 /// None: what goes wrong is noted, and tried again.
@@ -190,8 +213,12 @@ pub(crate) async fn run(broker: Shared, outside: Arc<Outside>) -> Result<(), Bro
     let client = client();
     let mut changes = broker.witnesses.changes();
     let (mut at, mut done, mut pause) = (0, 0, FIRST_PAUSE);
+    let (pace, longest) = match broker.witnesses.outside_required() {
+        0 => (PACE, LONGEST_PAUSE),
+        _ => (PACE_REQUIRED, LONGEST_PAUSE_REQUIRED),
+    };
     loop {
-        let published = broker.witnesses.published().map_or(0, |p| p.size);
+        let published = broker.witnesses.for_outside();
         let rest = if published <= done {
             None
         } else {
@@ -203,14 +230,14 @@ pub(crate) async fn run(broker: Shared, outside: Arc<Outside>) -> Result<(), Bro
             };
             let outcome = outcome.unwrap_or(Err(Trouble::TooSlow));
             Some(match outcome {
-                Err(Trouble::Overtaken) => PACE,
+                Err(Trouble::Overtaken) => pace,
                 outcome if note(&outside, published, &outcome) => {
                     (done, pause) = (published, FIRST_PAUSE);
-                    PACE
+                    pace
                 }
                 _ => {
                     let now = pause;
-                    pause = LONGEST_PAUSE.min(2 * pause);
+                    pause = longest.min(2 * pause);
                     now
                 }
             })

@@ -135,8 +135,9 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
     let (pdp, is_new) = rules_for(&bundles, home.config.packs.as_ref(), &view)?;
     let (sequencer, running) = sequencer::start(ledger, pdp, bundles.clone())?;
     let federation = home.config.federation.clone();
+    let witnesses = Witnesses::new(federation.clone(), home.checkpoint.clone(), view.clone())?;
     let broker = Arc::new(Broker {
-        witnesses: Witnesses::new(federation.clone(), home.checkpoint.clone(), view.clone())?,
+        witnesses: witnesses.requiring_outside(home.config.outside_required),
         outside: outside_witnesses,
         notices: Notices::new(view, home.permit.clone()),
         keys,

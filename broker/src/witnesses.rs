@@ -1,7 +1,8 @@
 //! Witness rounds: a signed checkpoint goes to every connected agent, and counts once a quorum
 //! has cosigned it.
 //!
-//! One round at a time: its checkpoint stays until the quorum is met, then the newest takes its
+//! One round at a time: its checkpoint stays until the quorum is met (and so many outside witnesses
+//! have cosigned as the operator says must), then the newest takes its
 //! place, so that a busy log can't keep a round from ending. The quorum is one of the panel (see
 //! [`passerelle_model::panel`]). A cosignature by another member, or one that comes after the
 //! quorum, still counts for its own agency: an agent acts only on checkpoints that its own witness
@@ -49,6 +50,11 @@ struct Round {
     cosigners: Vec<AgencyId>,
     /// Who counts: the panel in the last entry that it covers.
     panel: Arc<BTreeSet<AgencyId>>,
+    /// Whether a quorum of the panel has cosigned: from then on outside witnesses are asked.
+    is_quorate: bool,
+    /// The outside witnesses that have cosigned.
+    outside: BTreeSet<[u8; 32]>,
+    /// Whether it may be published: a quorum, and as many outside witnesses as must be met.
     has_quorum: bool,
 }
 
@@ -61,6 +67,13 @@ impl Round {
     fn is_met(&self) -> bool {
         let on_panel = |a: &&AgencyId| self.panel.contains(*a);
         self.cosigners.iter().filter(on_panel).count() >= quorum(self.panel.len())
+    }
+
+    /// Whether this is the moment from which it may be published.
+    fn completes(&mut self, outside_required: usize) -> bool {
+        let first = !self.has_quorum && self.is_quorate && self.outside.len() >= outside_required;
+        self.has_quorum |= first;
+        first
     }
 
     /// The note as `agency` needs it: with its own cosignature.
@@ -97,6 +110,8 @@ pub struct Witnesses {
     federation: FederationId,
     signer: Signer,
     view: View,
+    /// How many outside witnesses must have cosigned what is published.
+    outside_required: usize,
     state: Mutex<State>,
     tell: watch::Sender<u64>,
 }
@@ -122,6 +137,7 @@ impl Witnesses {
             federation,
             signer,
             view,
+            outside_required: 0,
             state: Mutex::new(State {
                 signed,
                 ..State::default()
@@ -130,6 +146,13 @@ impl Witnesses {
         };
         witnesses.reload_members()?;
         Ok(witnesses)
+    }
+
+    /// Publishes nothing that fewer outside witnesses than these have cosigned.
+    #[must_use]
+    pub fn requiring_outside(mut self, outside_required: usize) -> Self {
+        self.outside_required = outside_required;
+        self
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -228,6 +251,8 @@ impl Witnesses {
             others: BTreeMap::new(),
             cosigners: Vec::new(),
             panel,
+            is_quorate: false,
+            outside: BTreeSet::new(),
             has_quorum: false,
         });
         if state.rounds.len() > REMEMBERED_ROUNDS {
@@ -297,8 +322,9 @@ impl Witnesses {
             round.others.insert(agency.clone(), signature);
         }
         round.cosigners.push(agency.clone());
-        let first = !round.has_quorum && round.is_met();
-        round.has_quorum |= first;
+        let is_news = !round.is_quorate && round.is_met();
+        round.is_quorate |= is_news;
+        let first = round.completes(self.outside_required);
         if first {
             state.publish(size);
         } else if round.has_quorum {
@@ -306,7 +332,7 @@ impl Witnesses {
         }
         state.saw_other.remove(agency);
         drop(state);
-        if first {
+        if is_news {
             self.poke();
         }
         Ok(())

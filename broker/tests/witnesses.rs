@@ -327,3 +327,98 @@ fn reading_the_members_again_keeps_a_round_that_covers_them() {
     let size = world.cosign(2).unwrap();
     assert_eq!(world.published(), size, "the first two were forgotten");
 }
+
+/// An outside witness cosigns the checkpoint of this size. Whether it counts; `None` if it is asked
+/// about none.
+fn outside(world: &World, seed: u8, size: u64) -> Option<bool> {
+    let name = format!("witness.example/{seed}");
+    let cosigner = Cosigner::new(&name, SigningKey::from_seed(&[seed; 32])).unwrap();
+    let offer = world.witnesses.offer_outside(0, size)?;
+    let (state, log) = (WitnessState::default(), &world.log);
+    let accepted = consider(&state, log, 0, &offer.proof, &offer.checkpoint).unwrap();
+    let line = cosigner.cosign(&accepted, 1).unwrap();
+    let key = cosigner.verifier_key();
+    world.witnesses.cosigned_outside(size, key, line)
+}
+
+impl World {
+    /// Of four members and so many outside witnesses that must be met, with a round that is begun.
+    fn requiring(outside: usize) -> Self {
+        let Self {
+            _dir,
+            ledger,
+            log,
+            witnesses,
+            parties,
+            seed,
+        } = Self::new(4);
+        let world = Self {
+            _dir,
+            ledger,
+            log,
+            witnesses: witnesses.requiring_outside(outside),
+            parties,
+            seed,
+        };
+        world.witnesses.start_round().unwrap();
+        world
+    }
+}
+
+#[test]
+fn nothing_is_published_below_the_outside_witnesses_that_must_be_met() {
+    let mut world = World::requiring(2);
+    for n in 0..3 {
+        assert_eq!(world.witnesses.for_outside(), 0, "no quorum of members yet");
+        world.cosign(n).unwrap();
+    }
+    let size = world.witnesses.for_outside();
+    assert_eq!((world.published(), world.deliverable(0)), (0, 0));
+    assert_eq!(world.witnesses.waits_for_outside(), Some((size, 0)));
+    assert_eq!(outside(&world, 101, size), Some(true));
+    assert_eq!((world.published(), world.deliverable(0)), (0, 0));
+    assert_eq!(world.witnesses.waits_for_outside(), Some((size, 1)));
+    // The same once more is not a second one.
+    outside(&world, 101, size);
+    assert_eq!(world.published(), 0);
+    assert_eq!(outside(&world, 102, size), Some(true));
+    assert_eq!((world.published(), world.deliverable(0)), (size, size));
+    assert_eq!(world.deliverable(3), 0, "its own witness has not cosigned");
+    assert_eq!(world.witnesses.waits_for_outside(), None);
+    // Whoever comes later still counts, the member for itself.
+    world.cosign(3).unwrap();
+    assert_eq!(world.deliverable(3), size);
+    assert_eq!(outside(&world, 103, size), Some(true));
+}
+
+#[test]
+fn outside_witnesses_never_stand_in_for_members() {
+    let mut world = World::requiring(1);
+    world.cosign(0).unwrap();
+    world.cosign(1).unwrap();
+    let size = world.ledger.view().tree().size();
+    for seed in 101..110 {
+        assert_eq!(outside(&world, seed, size), None, "nobody is asked yet");
+    }
+    assert_eq!(world.published(), 0);
+}
+
+#[test]
+fn a_round_that_waits_outside_stays_until_it_is_met_so_that_a_busy_log_can_be() {
+    let mut world = World::requiring(1);
+    for n in 0..3 {
+        world.cosign(n).unwrap();
+    }
+    let size = world.witnesses.for_outside();
+    for _ in 0..5 {
+        world.grow();
+        world.witnesses.start_round().unwrap();
+    }
+    assert_eq!(world.witnesses.for_outside(), size);
+    assert_eq!(outside(&world, 101, size), Some(true));
+    assert_eq!(world.published(), size);
+    world.witnesses.start_round().unwrap();
+    let newest = world.cosign(0).unwrap();
+    assert_eq!(newest, size + 5);
+    assert_eq!(world.published(), size, "the former stays published");
+}

@@ -55,4 +55,15 @@ impl Permit {
     pub fn digest(&self) -> Result<Digest, CanonicalError> {
         canonical::digest(self)
     }
+
+    /// Until when each of the two agencies has to have reviewed it, if it wants that; of several
+    /// such duties the shortest (DATA, rule 25).
+    pub fn review_due(&self) -> Option<Timestamp> {
+        let hours = self.obligations.iter().filter_map(|o| match o {
+            Obligation::ReviewWithinHours(hours) => Some(u64::from(*hours)),
+            _ => None,
+        });
+        let hours = hours.min()?;
+        Some(self.issued_at.plus_s(hours.saturating_mul(3_600)))
+    }
 }

@@ -255,6 +255,15 @@ pub struct PermitRef {
     pub not_after: Timestamp,
 }
 
+/// The review that the permit for an emergency wants (DATA, rule 25).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReviewRow {
+    /// Until when each of the two agencies has to have looked.
+    pub due: Timestamp,
+    /// Which of them have.
+    pub by: Vec<AgencyId>,
+}
+
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestRow {
@@ -298,6 +307,8 @@ pub struct RequestRow {
     pub permit: Option<PermitRef>,
     /// Index of the answer's entry, and the digest of the sealed answer.
     pub answer: Option<(u64, Digest)>,
+    /// The review that its first permit with that duty wants.
+    pub review: Option<ReviewRow>,
 }
 
 impl RequestRow {

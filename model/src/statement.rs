@@ -19,7 +19,7 @@ use crate::{
     time::Timestamp,
     vocabulary::{
         Capacity, CaseOutcome, Category, ConsentGiver, ConsentMethod, EmergencyKind, Language,
-        LegalBasis, Level, Profile, Purpose, Sector, Stage, Threshold, WorkerRole,
+        LegalBasis, Level, Profile, Purpose, ReviewFinding, Sector, Stage, Threshold, WorkerRole,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -236,6 +236,21 @@ pub struct BundleEndorsement {
     pub terms: Digest,
 }
 
+/// A second person has looked at an emergency that was claimed (DATA, rule 25). The agency that
+/// asked says it once, and the one that holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OverrideReview {
+    /// The request whose permit wants it.
+    pub request: RequestId,
+    /// What was found.
+    pub finding: ReviewFinding,
+    /// Who looked, by commitment. That it is neither who asked nor who approved is for the
+    /// agency's node to see to: nobody else knows its workers.
+    pub reviewer: Commitment,
+    /// What he or she does.
+    pub role: WorkerRole,
+}
+
 /// What a statement says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -264,6 +279,8 @@ pub enum Body {
     CaseAdvance(CaseAdvance),
     /// Endorses a policy bundle.
     BundleEndorsement(BundleEndorsement),
+    /// Says what came of the review of an emergency.
+    OverrideReview(OverrideReview),
 }
 
 /// A statement: who says what when, in which federation.

@@ -48,6 +48,25 @@ pub struct BrokerStatus {
     /// Witnesses that are no members, in the order of the configuration; none while it is down.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outside_witnesses: Vec<OutsideWitness>,
+    /// How many of these must have cosigned what is published; 0: nobody waits for them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub outside_required: u64,
+    /// Set while a checkpoint waits for these alone, and with it every permit in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for_outside: Option<OutsideWait>,
+}
+
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// A checkpoint that a quorum of the members has cosigned, and too few outside witnesses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutsideWait {
+    /// Its entries.
+    pub size: u64,
+    /// How many outside witnesses have cosigned it.
+    pub have: u64,
 }
 
 /// A witness that is no member, as the broker sees it since its start.

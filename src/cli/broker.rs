@@ -226,6 +226,20 @@ pub(super) async fn run(global: Global, args: BrokerArgs) -> Result<Exit, Failur
 }
 
 fn published_text(status: &BrokerStatus) -> String {
+    let text = cosigned_text(status);
+    let needed = status.outside_required;
+    match &status.waits_for_outside {
+        Some(wait) => format!(
+            "{text}; {} entries wait for outside witnesses: {} of the {needed} that must cosign \
+             have, and no permit leaves before",
+            wait.size, wait.have
+        ),
+        None if needed > 0 => format!("{text}, and by at least {needed} outside witnesses"),
+        None => text,
+    }
+}
+
+fn cosigned_text(status: &BrokerStatus) -> String {
     match &status.old_copy {
         None => format!(
             "{} entries, cosigned by at least {} of {} witnesses",

@@ -1,5 +1,6 @@
 //! The broker is blind: what was planted in names, facts and free texts at both ends is in nothing
-//! that the broker stored, logged, holds in memory or exports, nor in anybody's log.
+//! that the broker stored, logged, holds in memory or exports, nor in anybody's log. The facts of an
+//! agency stand in its own journal and projection sealed alone.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -61,6 +62,7 @@ async fn nothing_planted_reaches_the_broker_or_a_log() -> Result<()> {
     assert!(found.is_empty(), "{found:#?}");
     assert!(searched >= 15, "only {searched} files were searched");
 
+    facts_are_sealed_at_home(&offices, &searcher)?;
     the_search_finds_what_is_there(&mut offices, &searcher)?;
     journal_is_sealed(&offices)
 }
@@ -82,16 +84,15 @@ fn public_places(offices: &Offices, export: PathBuf) -> Vec<PathBuf> {
 
 /// Without this the test above could be looking for the wrong thing, or in the wrong way.
 fn the_search_finds_what_is_there(offices: &mut Offices, searcher: &Searcher) -> Result<()> {
-    for (agency, whose) in [(CLINIC, "clinic: "), (POLICE, "police: ")] {
-        let place = offices.federation.agent_dir(agency).join("journal");
-        let (found, _) = searcher.files(&[place])?;
-        let found: BTreeSet<_> = found.into_iter().map(|Found { what, .. }| what).collect();
-        let kept = offices.planted.each().map(|(what, _)| what);
-        let kept: Vec<_> = kept.filter(|what| what.starts_with(whose)).collect();
-        assert!(kept.len() >= 5, "{kept:?}");
-        for what in kept {
-            assert!(found.contains(what), "`{what}` is not found where it is");
-        }
+    // Where it was imported from.
+    let source = offices.federation.dir().join(format!("{CLINIC}.csv"));
+    let (found, _) = searcher.files(&[source])?;
+    let found: BTreeSet<_> = found.into_iter().map(|Found { what, .. }| what).collect();
+    let kept = offices.planted.each().map(|(what, _)| what);
+    let kept: Vec<_> = kept.filter(|what| what.starts_with("clinic: ")).collect();
+    assert!(kept.len() >= 5, "{kept:?}");
+    for what in kept {
+        assert!(found.contains(what), "`{what}` is not found where it is");
     }
     let clinic = offices.federation.agent(CLINIC).id();
     let held = memory::held(clinic, searcher)?;
@@ -99,6 +100,33 @@ fn the_search_finds_what_is_there(offices: &mut Offices, searcher: &Searcher) ->
         held.is_none_or(|held| !held.is_empty()),
         "memory is not searched"
     );
+    Ok(())
+}
+
+/// What the agencies imported is sealed at home, too: of its facts nothing stands in their journals
+/// and projections. Their own numbers of the people do.
+fn facts_are_sealed_at_home(offices: &Offices, searcher: &Searcher) -> Result<()> {
+    let clinic = ["contact", "place", "diagnosis", "note", "risk factor"];
+    let police = ["flag", "note", "risk factor"];
+    for (agency, whose, columns) in [
+        (CLINIC, "clinic: ", &clinic[..]),
+        (POLICE, "police: ", &police[..]),
+    ] {
+        let dir = offices.federation.agent_dir(agency);
+        let places = ["journal", "projection"].map(|name| dir.join(name));
+        let (found, _) = searcher.files(&places)?;
+        let number = format!("{whose}file number of ");
+        let is_of = |found: &&Found, what: &str| found.what.starts_with(what);
+        assert!(
+            found.iter().any(|found| is_of(&found, &number)),
+            "`{number}` is not found where it is"
+        );
+        for column in columns {
+            let fact = format!("{whose}{column} of ");
+            let facts: Vec<_> = found.iter().filter(|found| is_of(found, &fact)).collect();
+            assert!(facts.is_empty(), "{facts:#?}");
+        }
+    }
     Ok(())
 }
 

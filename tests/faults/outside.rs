@@ -16,17 +16,17 @@ use std::{
 };
 
 /// Longer than an exchange takes on a slow machine, shorter than the broker waits for a witness.
-const PROMPT: Duration = Duration::from_secs(8);
+pub(crate) const PROMPT: Duration = Duration::from_secs(8);
 
 /// A federation at work, its broker with tiles and these witnesses.
-struct Watched {
-    scene: Scene,
+pub(crate) struct Watched {
+    pub(crate) scene: Scene,
     log: VerifierKey,
-    witnesses: Vec<OutsideWitness>,
+    pub(crate) witnesses: Vec<OutsideWitness>,
 }
 
 impl Watched {
-    async fn open(names: &[&str]) -> Result<Self> {
+    pub(crate) async fn open(names: &[&str]) -> Result<Self> {
         let mut scene = Scene::open().await?;
         let membership = scene
             .federation
@@ -56,7 +56,7 @@ impl Watched {
         Ok(watched)
     }
 
-    async fn connected(&mut self) -> Result<()> {
+    pub(crate) async fn connected(&mut self) -> Result<()> {
         for agency in AGENCIES {
             self.scene.connected(agency, true).await?;
             self.scene.link(agency, true).await?;
@@ -80,7 +80,7 @@ impl Watched {
     }
 
     /// Waits until the newest checkpoint has the cosignatures of these witnesses; its size.
-    async fn cosigned(&mut self, which: &[usize]) -> Result<u64> {
+    pub(crate) async fn cosigned(&mut self, which: &[usize]) -> Result<u64> {
         self.scene.federation.settled(&AGENCIES, PATIENCE).await?;
         let keys = which.iter().map(|n| self.witnesses[*n].key().parse());
         let keys: Vec<VerifierKey> = keys.collect::<Result<_, _>>()?;

@@ -172,6 +172,7 @@ fn said(body: &Body) -> (&'static str, Option<String>) {
         Body::CaseOpening(c) => ("case_opening", c.case.to_string()),
         Body::CaseAdvance(c) => ("case_advance", c.case.to_string()),
         Body::BundleEndorsement(e) => ("bundle_endorsement", e.bundle.to_hex()),
+        Body::OverrideReview(r) => ("override_review", r.request.to_string()),
     };
     (kind, Some(id))
 }

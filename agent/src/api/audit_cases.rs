@@ -13,7 +13,13 @@ use crate::{
         verdict::{self, Opened, Verdict},
     },
 };
-use passerelle_model::{bytes::Digest, error::ErrorCode, ids::AuditCaseId, time::Timestamp};
+use passerelle_model::{
+    bytes::Digest,
+    error::ErrorCode,
+    ids::AuditCaseId,
+    store::{Read, StoreError},
+    time::Timestamp,
+};
 use passerelle_proto::{
     v1,
     views::{AuditCaseView, AuditReason},
@@ -91,24 +97,33 @@ fn view(node: &Node, row: CaseRow, opened: Option<Opened>) -> Result<AuditCaseVi
     })
 }
 
+/// What waits first, the most urgent on top, however old it is; then the newest.
+fn waiting_first(store: &dyn Read) -> Result<Vec<CaseRow>, StoreError> {
+    let mut rows = record::open_until(store, Timestamp(u64::MAX))?;
+    let others = record::all(store)?.into_iter();
+    rows.extend(others.filter(|row| !row.is_open()));
+    Ok(rows)
+}
+
 fn list(node: &Node, request: &v1::ListAuditCasesRequest) -> Reply {
     let me = reviewer(node, &request.worker)?.id.clone();
     let (store, now) = (node.core.view(), node.clock.now());
     let rows = match (request.overdue, request.open) {
         (true, _) => record::open_until(store, now),
         (false, true) => record::open_until(store, Timestamp(u64::MAX)),
-        (false, false) => record::all(store).map(|mut rows| {
-            // What waits first, the most urgent on top; then the newest.
-            rows.sort_by_key(|row| {
-                let waits = row.is_open();
-                (
-                    !waits,
-                    row.review_by.filter(|_| waits),
-                    std::cmp::Reverse(row.at),
-                )
-            });
-            rows
-        }),
+        (false, false) if request.limit > 0 || !request.after.is_empty() => {
+            let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
+            let limit = if limit == 0 { usize::MAX } else { limit };
+            let after = match request.after.as_str() {
+                "" => None,
+                id => {
+                    let id: AuditCaseId = input::id("after", id)?;
+                    Some(record::case(store, &id).map_err(refused)?)
+                }
+            };
+            record::page(store, after.as_ref(), limit)
+        }
+        (false, false) => waiting_first(store),
     };
     let mut rows = rows.map_err(|e| refused(storage(e)))?;
     // Nobody looks at what is said of oneself.
@@ -122,7 +137,7 @@ fn show(node: &Node, request: &v1::ShowAuditCaseRequest) -> Reply {
     let id: AuditCaseId = input::id("audit_case", &request.audit_case)?;
     let row = record::case(node.core.view(), &id).map_err(refused)?;
     let store = node.core.view();
-    verdict::require_independent(&node.context, store, &row, &worker).map_err(refused)?;
+    verdict::require_reader(&node.context, store, &row, &worker).map_err(refused)?;
     let opened = verdict::open(&node.context, store, &row).map_err(refused)?;
     document(&view(node, row, Some(opened)).map_err(refused)?)
 }

@@ -107,7 +107,7 @@ pub(super) fn show(node: &Node, request: &v1::ShowCasesRequest) -> Reply {
     };
     let views: Result<Vec<_>, _> = rows
         .into_iter()
-        .map(|row| render::case_view(view, row))
+        .map(|row| render::case_view(&node.context.vault, view, row))
         .collect();
     document(&views.map_err(failed)?)
 }

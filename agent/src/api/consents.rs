@@ -153,7 +153,7 @@ pub(super) fn show(node: &Node, request: &v1::ShowConsentsRequest) -> Reply {
     let now = node.clock.now();
     let views: Result<Vec<_>, _> = rows
         .into_iter()
-        .map(|row| render::consent_view(view, row, now))
+        .map(|row| render::consent_view(&node.context.vault, view, row, now))
         .collect();
     document(&views.map_err(failed)?)
 }

@@ -109,6 +109,13 @@ fn describe_said(body: &Body) -> (&'static str, String) {
             "renewal",
             format!("asks for {} to be decided again", renewal.request),
         ),
+        Body::OverrideReview(review) => (
+            "override_review",
+            format!(
+                "has reviewed the emergency of {}: {} (a {})",
+                review.request, review.finding, review.role
+            ),
+        ),
         Body::Consent(terms) => ("consent", format!("records the consent {}", terms.consent)),
         Body::Withdrawal(withdrawal) => (
             "withdrawal",

@@ -4,7 +4,9 @@ mod consents;
 mod exchange;
 mod held_back;
 mod hostile;
+mod imports;
 mod late;
+mod override_reviews;
 mod postponed;
 mod retention;
 mod rules;
@@ -224,13 +226,17 @@ fn person() -> Person {
     Person::new("Tremblay", "Zoé", "2009-05-02".parse().unwrap(), None).unwrap()
 }
 
-fn import(fact: Fact) -> Vec<Event> {
-    let people = vec![ImportedPerson {
-        source_id: SourceId("c-1".into()),
-        person: person(),
+fn imported(source: &str, person: Person, fact: Fact) -> ImportedPerson {
+    ImportedPerson {
+        source_id: SourceId(source.into()),
+        person,
         facts: vec![fact],
         digest: Digest([1; 32]),
-    }];
+    }
+}
+
+fn import(fact: Fact) -> Vec<Event> {
+    let people = vec![imported("c-1", person(), fact)];
     let import = "i".to_owned();
     let token = Digest::of(&person().match_token());
     vec![
@@ -277,7 +283,9 @@ fn world_of(fact: Fact, edit: impl FnOnce(&mut Context), consents: bool) -> Worl
     let police = Agent::new(&mut federation, "police", &enrolments);
     let mut clinic = Agent::new(&mut federation, "clinic", &enrolments);
     edit(Arc::get_mut(&mut clinic.context).unwrap());
-    clinic.happens(import(fact));
+    // By a version that did not seal, and once more by this one.
+    clinic.happens(import(fact.clone()));
+    clinic.imports("j", vec![imported("c-1", person(), fact)]);
     let mut world = World {
         federation,
         police,

@@ -12,7 +12,7 @@ use passerelle_model::{
     ids::AuditCaseId, pdp::Obligation, store::Read as _, vocabulary::WorkerRole,
 };
 
-fn worker(id: &str, role: WorkerRole, family: &str, given: &str) -> Worker {
+pub(super) fn worker(id: &str, role: WorkerRole, family: &str, given: &str) -> Worker {
     Worker {
         id: id.into(),
         role,
@@ -26,12 +26,12 @@ fn worker(id: &str, role: WorkerRole, family: &str, given: &str) -> Worker {
     }
 }
 
-fn someone(family: &str, given: &str) -> Person {
+pub(super) fn someone(family: &str, given: &str) -> Person {
     Person::new(family, given, "1988-03-09".parse().unwrap(), None).unwrap()
 }
 
 /// The police with a clerk, two who may review, and these settings.
-fn office(edit: impl FnOnce(&mut Settings)) -> World {
+pub(super) fn office(edit: impl FnOnce(&mut Settings)) -> World {
     let mut world = world(fact());
     let config = &mut Arc::get_mut(&mut world.police.context).unwrap().config;
     config.workers = vec![
@@ -45,7 +45,7 @@ fn office(edit: impl FnOnce(&mut Settings)) -> World {
 
 impl World {
     /// As the local interface does it.
-    fn tries(
+    pub(super) fn tries(
         &self,
         id: &str,
         person: &Person,
@@ -93,18 +93,23 @@ impl World {
         record::all(self.police.core.view()).unwrap()
     }
 
-    fn one_case(&self) -> CaseRow {
+    pub(super) fn one_case(&self) -> CaseRow {
         let mut cases = self.cases();
         assert_eq!(cases.len(), 1);
         cases.remove(0)
     }
 
-    fn decides(&self, by: &str, case: &AuditCaseId, finding: Finding) -> Result<bool, ErrorCode> {
+    pub(super) fn decides(
+        &self,
+        by: &str,
+        case: &AuditCaseId,
+        finding: Finding,
+    ) -> Result<bool, ErrorCode> {
         decides(&self.police, by, case, finding)
     }
 }
 
-fn decides(
+pub(super) fn decides(
     agent: &Agent,
     by: &str,
     case: &AuditCaseId,
@@ -398,11 +403,12 @@ fn an_erased_case_says_nothing_of_a_person_also_after_a_crash() {
         after.is_erased && after.decided.is_some(),
         "that there was one stays"
     );
-    assert_eq!(erases(&row.case), Ok(Vec::new()));
+    // Done again, it is not taken on trust that the disk did what was asked of it.
+    assert_eq!(erases(&row.case).unwrap().len(), 3);
 }
 
 /// An emergency that the police claimed, whose permit wants a review, approved at the clinic.
-fn emergency() -> (World, RequestId) {
+pub(super) fn emergency() -> (World, RequestId) {
     let mut world = office(|_| ());
     let config = &mut Arc::get_mut(&mut world.clinic.context).unwrap().config;
     config.workers = vec![

@@ -17,6 +17,7 @@ use passerelle_journal::JournalError;
 use passerelle_model::{error::ErrorCode, time::Timestamp};
 use passerelle_proto::views::MirrorStatus;
 use std::{
+    collections::BTreeSet,
     sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -38,6 +39,15 @@ pub(super) struct Noted {
     pub(super) times: u32,
     /// Since when the log is longer, as far as this agency knows, than what is shown.
     pub(super) behind_since: Option<Timestamp>,
+    /// The reviews that were overdue at the last look.
+    pub(super) overdue: BTreeSet<String>,
+}
+
+impl Noted {
+    /// Whether the last step found no trouble.
+    pub(super) const fn is_in_order(&self) -> bool {
+        self.trouble.is_none()
+    }
 }
 
 /// Why a step failed.

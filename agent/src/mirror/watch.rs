@@ -16,7 +16,7 @@ use passerelle_audit::{
     verify::FaultCode,
 };
 use passerelle_model::{error::ErrorCode, time::Timestamp};
-use std::sync::PoisonError;
+use std::{collections::BTreeSet, sync::PoisonError};
 use tokio::task::block_in_place;
 
 /// Steps in a row with the same trouble, after which it is an alert.
@@ -28,6 +28,9 @@ const STALE_S: u64 = 600;
 /// Entries whose rules are verified in one go.
 const AT_ONCE: u64 = 5_000;
 
+/// Most overdue reviews that are alerts of their own.
+const MAX_OVERDUE: usize = 64;
+
 /// Most entries of a log that is fetched whole to prove a fork (64 bytes of memory each).
 const MAX_FORK_ENTRIES: u64 = 8 * 1024 * 1024;
 
@@ -38,6 +41,7 @@ pub(super) async fn watch(node: &Node, mirror: &Mirror, trouble: Option<Trouble>
     }
     block_in_place(|| mirror.check_rules(node));
     look_for_newer(node, mirror);
+    look_for_overdue_reviews(node, mirror);
 }
 
 async fn judge(node: &Node, mirror: &Mirror, trouble: Trouble) {
@@ -156,6 +160,24 @@ fn look_for_newer(node: &Node, mirror: &Mirror) {
     }
 }
 
+/// Emergencies whose review is overdue, once the mirror has all that the broker shows: what comes
+/// late may be in what is missing.
+fn look_for_overdue_reviews(node: &Node, mirror: &Mirror) {
+    let size = mirror.verified().map_or(0, |verified| verified.size());
+    {
+        let noted = mirror.noted();
+        let shown = noted.offered.as_ref().map(|o| o.checkpoint().size());
+        if !noted.is_in_order() || shown != Some(size) {
+            return;
+        }
+    }
+    let now = node.clock.now();
+    for what in mirror.overdue_reviews(size, now) {
+        let alerts = &node.context.alerts;
+        alerts.raise_once(now, AlertCode::ReviewOverdue, &what);
+    }
+}
+
 fn is_stale(since: Timestamp, now: Timestamp) -> bool {
     now >= since.plus_s(STALE_S)
 }
@@ -179,6 +201,21 @@ impl Mirror {
     pub(super) fn checked(&self) -> u64 {
         let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
         rules.next()
+    }
+
+    /// What is overdue and was not said since the start, if all `size` entries were verified.
+    fn overdue_reviews(&self, size: u64, now: Timestamp) -> Vec<String> {
+        let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        if rules.next() != size || rules.fault().is_some() {
+            return Vec::new();
+        }
+        let overdue = rules.overdue_reviews(now, MAX_OVERDUE);
+        drop(rules);
+        let overdue: BTreeSet<_> = overdue.iter().map(ToString::to_string).collect();
+        let mut noted = self.noted();
+        let new = overdue.difference(&noted.overdue).cloned().collect();
+        noted.overdue = overdue;
+        new
     }
 
     /// Verifies what is stored against the rules of the log, as the verification of an export

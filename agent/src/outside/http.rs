@@ -4,8 +4,9 @@
 //! said here is signed and public. Whoever wants HTTPS puts a proxy in front.
 //!
 //! Known attack: connections that do nothing, or send a byte a minute, hold every place. Each part
-//! of a request has its time, and when all places are taken the oldest connection gives way, once
-//! it has had [`GRACE`].
+//! of a request has its time, and when all places are taken a connection gives way, once it has had
+//! [`GRACE`]: the oldest of the address that has the most, so that who takes all places from one
+//! address keeps out nobody but itself.
 
 use super::{OutsideError, home::Witness, page::Refused};
 use crate::clock::Clock;
@@ -26,7 +27,7 @@ use passerelle_audit::{
     checkpoint::Checkpoint,
     witness::{AddCheckpoint, MAX_REQUEST_BYTES, WitnessError},
 };
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Notify,
@@ -77,7 +78,7 @@ pub async fn serve(
         stop: stop.clone(),
     });
     let mut tasks = JoinSet::new();
-    let mut places = VecDeque::new();
+    let mut places = Vec::new();
     tokio::pin!(shutdown);
     let outcome = loop {
         let accepted = async {
@@ -90,7 +91,7 @@ pub async fn serve(
             () = &mut shutdown => break Ok(()),
         };
         while tasks.try_join_next().is_some() {}
-        let Ok((tcp, _)) = accepted else {
+        let Ok((tcp, peer)) = accepted else {
             sleep(PAUSE).await;
             continue;
         };
@@ -99,23 +100,57 @@ pub async fn serve(
             // How a stranger's connection ends is not for the log.
             let _ = served.await;
         });
-        places.push_back((Instant::now(), task));
+        places.push(Place {
+            began: Instant::now(),
+            whose: neighbourhood(peer.ip()),
+            task,
+        });
     };
     // The directory is free for another process when this returns.
     tasks.shutdown().await;
     outcome
 }
 
-/// Ends the oldest connection if there are too many.
-async fn make_room(places: &mut VecDeque<(Instant, AbortHandle)>) {
-    places.retain(|(_, task)| !task.is_finished());
+/// A connection.
+struct Place {
+    began: Instant,
+    whose: IpAddr,
+    task: AbortHandle,
+}
+
+/// Whom an address stands for: of IPv6, all that one customer has.
+fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let first = u128::from(address) & !u128::from(u64::MAX);
+            IpAddr::V6(first.into())
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// Which of the connections, the oldest first, gives way: the oldest of who has the most.
+fn gives_way(whose: &[IpAddr]) -> Option<usize> {
+    let mut counts = HashMap::new();
+    for address in whose {
+        *counts.entry(*address).or_insert(0_usize) += 1;
+    }
+    let most = counts.values().copied().max()?;
+    whose.iter().position(|a| counts.get(a) == Some(&most))
+}
+
+/// Ends a connection if there are too many.
+async fn make_room(places: &mut Vec<Place>) {
+    places.retain(|place| !place.task.is_finished());
     while places.len() >= CONNECTIONS {
-        if let Some((began, _)) = places.front() {
-            sleep_until(*began + GRACE).await;
+        let whose: Vec<_> = places.iter().map(|place| place.whose).collect();
+        let Some(which) = gives_way(&whose) else {
+            return;
+        };
+        if let Some(place) = places.get(which) {
+            sleep_until(place.began + GRACE).await;
         }
-        if let Some((_, task)) = places.pop_front() {
-            task.abort();
-        }
+        places.remove(which).task.abort();
     }
 }
 
@@ -198,4 +233,24 @@ fn refused(error: WitnessError, known_size: u64) -> Response {
 
 fn said(status: StatusCode, text: &str) -> Response {
     (status, [(header::CONTENT_TYPE, TEXT)], format!("{text}\n")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_the_most_places_gives_way_and_nobody_else() {
+        let address = |text: &str| neighbourhood(text.parse().unwrap());
+        let (greedy, other) = (address("192.0.2.1"), address("192.0.2.2"));
+        assert_eq!(gives_way(&[]), None);
+        assert_eq!(gives_way(&[other, greedy, greedy]), Some(1));
+        assert_eq!(gives_way(&[other, greedy]), Some(0), "else the oldest");
+        // The first of many from one customer of a network, whatever is behind the prefix.
+        let many = (0..CONNECTIONS).map(|n| address(&format!("2001:db8::{n:x}:1")));
+        let mut whose = vec![other, address("2001:db8:0:1::1")];
+        whose.extend(many);
+        assert_eq!(gives_way(&whose), Some(2));
+        assert_eq!(address("::ffff:192.0.2.1"), greedy);
+    }
 }

@@ -33,6 +33,9 @@ pub struct Findings {
     pub kinds: Vec<(Kind, Action)>,
     /// The worker of this agency whom the question is about, if it is one.
     pub about: Option<String>,
+    /// Every other worker who by name may be the person or a relative: none of them looks at it as
+    /// a second person.
+    pub apart: Vec<String>,
 }
 
 impl Findings {
@@ -72,6 +75,9 @@ pub fn look(settings: &Settings, workers: &[Worker], attempt: &Attempt<'_>) -> F
             found.add(Kind::CoWorker, settings.co_worker);
             found.about.get_or_insert_with(|| other.id.clone());
         }
+        let others = workers.iter().filter(|w| w.id != attempt.worker.id);
+        let apart = others.filter(|w| like(w) != Alike::No);
+        found.apart = apart.map(|w| w.id.clone()).collect();
         if !attempt.has_service {
             found.add(Kind::NoService, settings.no_service);
         }

@@ -7,11 +7,14 @@
 //! Out of scope: the federation's decisions; who opens the local socket.
 //!
 //! Only the agency that asks can do this: nobody else knows its workers or the person's name.
-//! Nothing of it crosses to the broker. A person stands in an audit case only sealed, under a key
-//! that an erasure destroys ([`crate::vault`]); what a case says in the clear are codes, ids of
-//! workers and times.
+//! Nothing of it crosses to the broker, but for what came of the review of an emergency: that is an
+//! entry of the log, with the second person by commitment. A person stands in an audit case only
+//! sealed, under a key that an erasure destroys ([`crate::vault`]); what a case says in the clear
+//! are codes, ids of workers and times.
 
+mod apart;
 pub mod detect;
+mod lists;
 mod names;
 pub mod override_review;
 pub mod question;

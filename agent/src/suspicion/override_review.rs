@@ -15,8 +15,6 @@ use passerelle_model::{
     entry::EntryBody,
     error::ErrorCode,
     ids::{AgencyId, AuditCaseId, RequestId},
-    pdp::Obligation,
-    permit::Permit,
     store::Read,
 };
 
@@ -28,15 +26,6 @@ pub fn case_of(request: &RequestId) -> AuditCaseId {
     let digest = Digest::of(&[LABEL, request.as_str().as_bytes()].concat());
     let random = digest.0.first_chunk().copied().unwrap_or_default();
     AuditCaseId::from_random(random)
-}
-
-/// Within how many hours a permit wants to be reviewed.
-fn hours(permit: &Permit) -> Option<u64> {
-    let hours = permit.obligations.iter().filter_map(|o| match o {
-        Obligation::ReviewWithinHours(hours) => Some(u64::from(*hours)),
-        _ => None,
-    });
-    hours.min()
 }
 
 /// The review that a verified entry asks this agency for, unless there is one.
@@ -51,7 +40,7 @@ pub fn wanted(
     let EntryBody::Offered { permit } = entry else {
         return Ok(None);
     };
-    let Some(hours) = hours(permit) else {
+    let Some(review_by) = permit.review_due() else {
         return Ok(None);
     };
     let case = case_of(&permit.request);
@@ -63,14 +52,14 @@ pub fn wanted(
         true => record::asked_by(view, &permit.request).map_err(storage)?,
         false => None,
     };
-    tracing::warn!(audit_case = %case, request = %permit.request, hours,
+    tracing::warn!(audit_case = %case, request = %permit.request,
         "an emergency override has to be reviewed");
     let raised = Raised {
         case,
         kinds: vec![(Kind::EmergencyOverride, Action::Alert)],
         worker,
         request: permit.request.clone(),
-        review_by: Some(permit.issued_at.plus_s(hours.saturating_mul(3_600))),
+        review_by: Some(review_by),
         fate: Fate::Sent,
         kept: None,
     };

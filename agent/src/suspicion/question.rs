@@ -9,7 +9,7 @@
 //! question never leaves without its case.
 
 use super::{
-    Action,
+    Action, apart,
     detect::{self, Attempt, Findings},
     record::{self, CaseEvent, Fate, Raised},
 };
@@ -231,6 +231,7 @@ pub fn pass(
     let asked = audit(CaseEvent::Asked {
         request: candidate.request.clone(),
         worker: worker.clone(),
+        apart: apart::keep(context, &candidate.request, &found.apart)?,
     });
     let Some(action) = found.action() else {
         let stated = candidate.stated.ok_or(ErrorCode::Internal)?;

@@ -1,7 +1,9 @@
 //! Audit cases as they are journaled, and their rows in the projection.
 //!
-//! In scope: events, rows, `apply`, reads. Out of scope: what decides ([`super::question`],
-//! [`super::verdict`]).
+//! In scope: events, rows, `apply`, reads of one. Out of scope: lists ([`super::lists`]), what
+//! decides ([`super::question`], [`super::verdict`]).
+
+pub use super::lists::{all, open_until, page, waiting};
 
 use super::{Action, Finding, Kind, detect::Pace};
 use crate::{
@@ -11,6 +13,7 @@ use crate::{
 };
 use passerelle_model::{
     bytes::{Bytes, Handle},
+    commitment::Opening,
     error::ErrorCode,
     ids::{AuditCaseId, RequestId},
     store::{Overlay, Read, StoreError},
@@ -18,9 +21,15 @@ use passerelle_model::{
 };
 use serde::{Deserialize, Serialize};
 
-const CASE: &str = "auditcase/";
+pub(super) const CASE: &str = "auditcase/";
 /// Cases that wait for a verdict, by deadline.
-const DUE: &[u8] = b"auditdue/";
+pub(super) const DUE: &[u8] = b"auditdue/";
+/// Cases by time, the newest first.
+pub(super) const AT: &[u8] = b"auditat/";
+/// Cases by request.
+const CASES_OF: &str = "auditof/";
+/// Most cases of one request: the question's own, and the review of the emergency.
+const MAX_CASES_OF: usize = 8;
 const ASKED_BY: &str = "askedby/";
 const PACE: &str = "pace/";
 const SUSPENDED: &str = "suspended/";
@@ -85,6 +94,9 @@ pub enum CaseEvent {
         request: RequestId,
         /// Who.
         worker: String,
+        /// Who may not look at it as a second person, sealed: it says who the person may be.
+        #[serde(default)]
+        apart: Option<Bytes>,
     },
     /// Something has to be looked at.
     Raised(Box<Raised>),
@@ -100,6 +112,9 @@ pub enum CaseEvent {
         note: Option<Bytes>,
         /// What became of a question that was held.
         fate: Fate,
+        /// Opens who it was in what the log was told of it.
+        #[serde(default)]
+        reviewer: Option<Opening>,
     },
     /// A worker may not go on.
     Suspended {
@@ -147,6 +162,9 @@ pub struct Decided {
     pub at: Timestamp,
     /// Whether there is a note.
     pub has_note: bool,
+    /// Opens who it was in what the log was told of it, if it was.
+    #[serde(default)]
+    pub reviewer: Option<Opening>,
 }
 
 /// An audit case.
@@ -189,6 +207,24 @@ pub(super) fn note_name(case: &AuditCaseId) -> String {
     format!("{case}/note")
 }
 
+/// Under which name the vault has the key of who may not look at a question as a second person.
+pub(super) fn apart_name(request: &RequestId) -> String {
+    format!("{request}/apart")
+}
+
+/// Where that stands, sealed.
+fn apart_key(request: &RequestId) -> Vec<u8> {
+    vault::kept_key(&apart_name(request))
+}
+
+/// The place of a case among those of its request; without a case the prefix.
+fn of_request(request: &RequestId, case: Option<&AuditCaseId>) -> Vec<u8> {
+    let case = case.map_or("", |case| case.as_str());
+    [CASES_OF, request.as_str(), "/", case]
+        .concat()
+        .into_bytes()
+}
+
 /// Where a case's note stands, sealed.
 fn note_key(case: &AuditCaseId) -> Vec<u8> {
     vault::kept_key(&note_name(case))
@@ -202,6 +238,12 @@ fn due_key(by: Timestamp, case: &AuditCaseId) -> Vec<u8> {
     [DUE, &by.0.to_be_bytes(), case.as_str().as_bytes()].concat()
 }
 
+/// The place of a case among all, by time.
+pub(super) fn at_key(row: &CaseRow) -> Vec<u8> {
+    let later_first = u64::MAX.saturating_sub(row.at.0).to_be_bytes();
+    [AT, &later_first, row.case.as_str().as_bytes()].concat()
+}
+
 /// Carries out an event.
 pub(crate) fn apply(
     view: &mut Overlay<'_>,
@@ -209,7 +251,14 @@ pub(crate) fn apply(
     event: &CaseEvent,
 ) -> Result<(), StoreError> {
     match event {
-        CaseEvent::Asked { request, worker } => {
+        CaseEvent::Asked {
+            request,
+            worker,
+            apart,
+        } => {
+            if let Some(apart) = apart {
+                view.write(apart_key(request), Some(apart.0.clone()));
+            }
             let mut pace = pace(view, worker)?;
             pace.count(at);
             put(view, key::of(PACE, worker.as_bytes()), &pace)?;
@@ -222,6 +271,7 @@ pub(crate) fn apply(
             worker,
             note,
             fate,
+            reviewer,
         } => {
             if let Some(note) = note {
                 view.write(note_key(case), Some(note.0.clone()));
@@ -235,6 +285,7 @@ pub(crate) fn apply(
                 worker: worker.clone(),
                 at,
                 has_note: note.is_some(),
+                reviewer: reviewer.clone(),
             };
             edit(view, case, |row| {
                 row.decided = Some(decided);
@@ -249,7 +300,13 @@ pub(crate) fn apply(
         CaseEvent::Erased { case } => {
             view.write(vault::kept_key(case.as_str()), None);
             view.write(note_key(case), None);
-            edit(view, case, |row| row.is_erased = true)
+            edit(view, case, |row| row.is_erased = true)?;
+            if let Some(row) = load::<CaseRow>(view, &case_key(case))?
+                && is_done_with(view, &row.request)?
+            {
+                view.write(apart_key(&row.request), None);
+            }
+            Ok(())
         }
     }
 }
@@ -269,6 +326,8 @@ fn raise(view: &mut Overlay<'_>, at: Timestamp, raised: &Raised) -> Result<(), S
     if let Some(by) = row.review_by {
         view.write(due_key(by, &row.case), Some(Vec::new()));
     }
+    view.write(at_key(&row), Some(Vec::new()));
+    view.write(of_request(&row.request, Some(&row.case)), Some(Vec::new()));
     if let Some(kept) = &raised.kept {
         view.write(vault::kept_key(row.case.as_str()), Some(kept.0.clone()));
     }
@@ -344,6 +403,52 @@ pub fn case(view: &dyn Read, case: &AuditCaseId) -> Result<CaseRow, ErrorCode> {
     row.ok_or(ErrorCode::UnknownAuditCase)
 }
 
+/// The cases of a request.
+///
+/// # Errors
+/// The store.
+pub(super) fn cases_of(view: &dyn Read, request: &RequestId) -> Result<Vec<CaseRow>, StoreError> {
+    let prefix = of_request(request, None);
+    let mut cases = Vec::new();
+    for (place, _) in view.scan(&prefix, None, MAX_CASES_OF)? {
+        let id = place.get(prefix.len()..).unwrap_or_default();
+        cases.extend(load::<CaseRow>(view, &key::of(CASE, id))?);
+    }
+    Ok(cases)
+}
+
+/// Whether no case of a request says anything of a person any more.
+fn is_done_with(view: &dyn Read, request: &RequestId) -> Result<bool, StoreError> {
+    let cases = cases_of(view, request)?;
+    Ok(cases.iter().all(|case| case.is_erased))
+}
+
+/// The name of what says who had no part in a question, which goes with its last case.
+///
+/// # Errors
+/// The store.
+pub(super) fn goes_with_case(view: &dyn Read, row: &CaseRow) -> Result<Option<String>, StoreError> {
+    let cases = cases_of(view, &row.request)?;
+    let mut others = cases.iter().filter(|case| case.case != row.case);
+    let is_kept = row.is_erased || view.get(&apart_key(&row.request))?.is_some();
+    let goes = is_kept && others.all(|case| case.is_erased);
+    Ok(goes.then(|| apart_name(&row.request)))
+}
+
+/// The name of what is kept of a request beside its secrets and goes with them, if it is there and
+/// no audit case needs it.
+///
+/// # Errors
+/// The store.
+pub(crate) fn goes_with(
+    view: &dyn Read,
+    request: &RequestId,
+) -> Result<Option<String>, StoreError> {
+    let is_kept = view.get(&apart_key(request))?.is_some();
+    let goes = is_kept && is_done_with(view, request)?;
+    Ok(goes.then(|| apart_name(request)))
+}
+
 /// Whether there is such a case.
 pub(super) fn is_known(view: &dyn Read, case: &AuditCaseId) -> Result<bool, StoreError> {
     Ok(view.get(&case_key(case))?.is_some())
@@ -352,51 +457,4 @@ pub(super) fn is_known(view: &dyn Read, case: &AuditCaseId) -> Result<bool, Stor
 /// The sealed note of a case.
 pub(super) fn note(view: &dyn Read, case: &AuditCaseId) -> Result<Option<Bytes>, StoreError> {
     Ok(view.get(&note_key(case))?.map(Bytes))
-}
-
-/// All cases, at most [`MAX_ROWS`].
-///
-/// # Errors
-/// The store.
-pub fn all(view: &dyn Read) -> Result<Vec<CaseRow>, StoreError> {
-    let rows = view.scan(CASE.as_bytes(), None, MAX_ROWS)?;
-    let mut cases = Vec::with_capacity(rows.len());
-    for (place, _) in rows {
-        cases.extend(load::<CaseRow>(view, &place)?);
-    }
-    Ok(cases)
-}
-
-/// Those that wait for a verdict, the most urgent first, with a deadline of at most `until`; at
-/// most [`MAX_ROWS`].
-///
-/// # Errors
-/// The store.
-pub fn open_until(view: &dyn Read, until: Timestamp) -> Result<Vec<CaseRow>, StoreError> {
-    let mut found = Vec::new();
-    for (place, _) in view.scan(DUE, None, MAX_ROWS)? {
-        let rest = place.get(DUE.len()..).unwrap_or_default();
-        let Some((by, id)) = rest.split_first_chunk() else {
-            continue;
-        };
-        if u64::from_be_bytes(*by) > until.0 {
-            break;
-        }
-        found.extend(load::<CaseRow>(view, &key::of(CASE, id))?);
-    }
-    Ok(found)
-}
-
-/// How many wait for a verdict, and how many of them too long; each at most [`MAX_ROWS`].
-///
-/// # Errors
-/// The store.
-pub fn waiting(view: &dyn Read, now: Timestamp) -> Result<(u64, u64), StoreError> {
-    let places = view.scan(DUE, None, MAX_ROWS)?;
-    let is_over = |place: &[u8]| {
-        let by = place.get(DUE.len()..).and_then(<[u8]>::first_chunk);
-        by.is_some_and(|by| u64::from_be_bytes(*by) <= now.0)
-    };
-    let overdue = places.iter().filter(|(place, _)| is_over(place)).count();
-    Ok((places.len() as u64, overdue as u64))
 }

@@ -85,6 +85,7 @@ mod tests {
                 (Kind::Volume, Action::Alert),
             ],
             about: None,
+            apart: Vec::new(),
         };
         let case = AuditCaseId::from_random([1; 16]);
         let text = refused(&case, &found);

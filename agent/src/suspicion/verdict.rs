@@ -5,22 +5,23 @@
 //! and the steps around them. Out of scope: raising cases ([`super::question`]).
 
 use super::{
-    Finding, Kind,
+    Finding, apart,
     question::{audit, kept},
     record::{self, CaseEvent, CaseRow, Fate},
 };
 use crate::{
-    config::Worker, context::Context, core::Outcome, event::Event, holder::storage, node::Node,
-    requester, state,
+    config::Worker, context::Context, core::Outcome, entropy, event::Event, holder::storage,
+    node::Node, requester, state,
 };
 use passerelle_model::{
     bytes::{Digest, Handle},
-    commitment::Field,
+    commitment::{Field, Opening},
     error::ErrorCode,
-    ids::AuditCaseId,
+    ids::{AuditCaseId, RequestId},
+    statement::{Body, OverrideReview},
     store::Read,
     time::Timestamp,
-    vocabulary::WorkerRole,
+    vocabulary::ReviewFinding,
 };
 use std::sync::Arc;
 
@@ -44,10 +45,7 @@ pub struct Verdict {
 
 /// Whether a worker looks at audit cases at all.
 pub const fn may_review(worker: &Worker) -> bool {
-    matches!(
-        worker.role,
-        WorkerRole::PrivacyOfficer | WorkerRole::Supervisor
-    )
+    worker.role.is_reviewer()
 }
 
 /// Refuses whoever does not look at audit cases.
@@ -62,8 +60,8 @@ pub const fn require_reviewer(worker: &Worker) -> Result<(), ErrorCode> {
     }
 }
 
-/// Refuses a verdict by somebody who has a part in the case: who asked, who the question is about,
-/// at the holder who approved it.
+/// Refuses a verdict by somebody who has a part in the case: who asked, who the question is or may
+/// be about, who let it leave; of an emergency also who approved it at the holder.
 ///
 /// # Errors
 /// [`ErrorCode::NotIndependent`]; the store.
@@ -74,17 +72,26 @@ pub fn require_independent(
     worker: &Worker,
 ) -> Result<(), ErrorCode> {
     require_reviewer(worker)?;
-    let about = kept(context, view, &row.case)?.and_then(|kept| kept.about);
-    let asked_by = record::asked_by(view, &row.request).map_err(storage)?;
-    let mut parties: Vec<_> = [row.worker.clone(), about, asked_by]
-        .into_iter()
-        .flatten()
-        .collect();
-    let is_override = row.kinds.iter().any(|(k, _)| *k == Kind::EmergencyOverride);
-    if is_override && let Some(hold) = state::hold(view, &row.request).map_err(storage)? {
-        parties.extend(hold.verdict.into_iter().flat_map(|verdict| verdict.workers));
+    if apart::parties(context, view, row)?.contains(&worker.id) {
+        return Err(ErrorCode::NotIndependent);
     }
-    if parties.contains(&worker.id) {
+    Ok(())
+}
+
+/// Refuses to show a case to somebody who has a part in it. Of one that is erased nobody can know
+/// any more whom it was about: only who gave its verdict, and had no part in it then, sees it.
+///
+/// # Errors
+/// As [`require_independent`].
+pub fn require_reader(
+    context: &Context,
+    view: &dyn Read,
+    row: &CaseRow,
+    worker: &Worker,
+) -> Result<(), ErrorCode> {
+    require_independent(context, view, row, worker)?;
+    let decided_by = row.decided.as_ref().map(|decided| &decided.worker);
+    if row.is_erased && decided_by != Some(&worker.id) {
         return Err(ErrorCode::NotIndependent);
     }
     Ok(())
@@ -103,10 +110,11 @@ pub fn decide(
     now: Timestamp,
 ) -> Outcome<Option<Digest>> {
     let row = record::case(view, &verdict.case)?;
-    require_independent(context, view, &row, &verdict.by)?;
+    require_reviewer(&verdict.by)?;
     if !row.is_open() {
         return Err(ErrorCode::WrongState);
     }
+    require_independent(context, view, &row, &verdict.by)?;
     if verdict.note.len() > MAX_NOTE_BYTES {
         return Err(ErrorCode::TooLarge);
     }
@@ -128,6 +136,10 @@ pub fn decide(
             Some(context.vault.keep_named(&name, note.as_bytes())?)
         }
     };
+    let (reviewer, told) = match apart::is_override(&row) {
+        true => tell(context, &row.request, verdict, now)?,
+        false => (None, None),
+    };
     events.push(audit(CaseEvent::Decided {
         case: row.case.clone(),
         finding: verdict.finding,
@@ -138,10 +150,35 @@ pub fn decide(
             Fate::Held => Fate::Dropped,
             other => other,
         },
+        reviewer,
     }));
+    events.extend(told);
     let digest = stated.as_ref().map(|stated| stated.envelope.digest());
     events.extend(stated.map(|stated| Event::Stated(Box::new(stated))));
     Ok((events, digest))
+}
+
+/// What the log is told of the review of an emergency, and what opens who it was in that; the
+/// opening stays here.
+fn tell(
+    context: &Context,
+    request: &RequestId,
+    verdict: &Verdict,
+    now: Timestamp,
+) -> Result<(Option<Opening>, Option<Event>), ErrorCode> {
+    let reviewer = entropy::opening(Field::Worker, verdict.by.id.as_bytes())?;
+    let body = Body::OverrideReview(OverrideReview {
+        request: request.clone(),
+        finding: match verdict.finding {
+            Finding::Justified => ReviewFinding::Justified,
+            Finding::NotJustified => ReviewFinding::NotJustified,
+            Finding::NoAccessNeeded => ReviewFinding::NoAccessNeeded,
+        },
+        reviewer: reviewer.commitment(),
+        role: verdict.by.role,
+    });
+    let stated = context.say(now, body)?.done();
+    Ok((Some(reviewer), Some(Event::Stated(Box::new(stated)))))
 }
 
 /// The statement of a question that was held.
@@ -214,12 +251,15 @@ pub fn erase(
     if row.is_open() {
         return Err(ErrorCode::WrongState);
     }
+    // What was erased before has no row here any more, which says nothing of its key: the disk may
+    // have refused, or a crash have come. It is destroyed again.
     let mut names = Vec::new();
     for name in [case.to_string(), record::note_name(case)] {
-        if context.vault.is_kept(view, &name)? {
+        if row.is_erased || context.vault.is_kept(view, &name)? {
             names.push(name);
         }
     }
+    names.extend(record::goes_with_case(view, &row).map_err(storage)?);
     let event = (!row.is_erased).then(|| audit(CaseEvent::Erased { case: case.clone() }));
     Ok((event.into_iter().collect(), names))
 }

@@ -205,7 +205,8 @@ impl Walker {
             | Body::AgreementChange(_)
             | Body::CaseOpening(_)
             | Body::CaseAdvance(_)
-            | Body::BundleEndorsement(_) => None,
+            | Body::BundleEndorsement(_)
+            | Body::OverrideReview(_) => None,
         }
     }
 

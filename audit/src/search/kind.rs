@@ -10,7 +10,7 @@ pub struct Kind(&'static str);
 
 impl Kind {
     /// Every type.
-    pub const ALL: [&'static str; 27] = [
+    pub const ALL: [&'static str; 28] = [
         "founded",
         "bundle_activated",
         "invited",
@@ -27,6 +27,7 @@ impl Kind {
         "agreement_change",
         "case_opening",
         "case_advance",
+        "override_review",
         "refused",
         "decided",
         "offered",
@@ -60,6 +61,7 @@ impl Kind {
             Body::CaseOpening(_) => "case_opening",
             Body::CaseAdvance(_) => "case_advance",
             Body::BundleEndorsement(_) => "bundle_endorsement",
+            Body::OverrideReview(_) => "override_review",
         })
     }
 

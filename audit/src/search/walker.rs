@@ -5,7 +5,7 @@
 use super::{Found, FoundItem, Kind};
 use crate::disclosure::handle;
 use passerelle_model::{
-    bytes::Digest,
+    bytes::{Commitment, Digest},
     commitment::{self, Field, Opening},
     entry::{Entry, EntryBody, StopCause},
     ids::{AgencyId, AgreementId, CaseId, ConsentId, RequestId},
@@ -163,6 +163,13 @@ impl Walker {
             }
             Body::CaseAdvance(advance) => self.advanced(found, advance, openings),
             Body::BundleEndorsement(_) => {}
+            Body::OverrideReview(review) => {
+                self.of_request(found, &review.request);
+                found.code = Some(review.finding.code().to_owned());
+                // Who looked, where that may be known.
+                let reviewer = worker(openings, &review.reviewer);
+                found.worker = reviewer.or_else(|| found.worker.take());
+            }
         }
     }
 
@@ -173,8 +180,7 @@ impl Walker {
         found.purposes.insert(asked.purpose);
         found.bases.insert(asked.basis);
         found.case = asked.case;
-        let worker = commitment::find(openings, Field::Worker, &asked.worker);
-        found.worker = worker.map(|o| String::from_utf8_lossy(&o.data.0).into_owned());
+        found.worker = worker(openings, &asked.worker);
         found.person = asked.subject.and_then(|subject| handle(openings, &subject));
         found.request = Some(asked.request.clone());
         self.requests.insert(asked.request, found.clone());
@@ -294,6 +300,12 @@ fn inherit(found: &mut Found, from: Option<&Found>) {
     found.case.clone_from(&from.case);
     found.worker.clone_from(&from.worker);
     found.person = from.person;
+}
+
+/// The worker, where the reader may know.
+fn worker(openings: &[Opening], commitment: &Commitment) -> Option<String> {
+    let opening = commitment::find(openings, Field::Worker, commitment)?;
+    Some(String::from_utf8_lossy(&opening.data.0).into_owned())
 }
 
 fn item(category: Category, level: Option<Level>) -> FoundItem {

@@ -186,6 +186,9 @@ impl Ledger {
             .digest()
             .map_err(|error| self.fault(FaultCode::Permit, error.to_string()))?;
         row.had_permit = true;
+        if let Some(due) = permit.review_due() {
+            self.wants_review(request, due, [requester, holder]);
+        }
         row.permit = Some(Box::new(Permit {
             index: self.index,
             digest,

@@ -10,6 +10,7 @@ use super::{
     bundle::Bundles,
     fault::{Fault, FaultCode},
     report::{Check, Tally},
+    reviews::Review,
     row::{Job, Parsed, Readable},
     seals::Reached,
 };
@@ -242,6 +243,8 @@ pub(super) struct Ledger {
     pub(super) cases: HashMap<Id, Case>,
     pub(super) due: HashMap<Id, Due>,
     pub(super) reached: Reached,
+    /// The emergencies of which a review is wanted.
+    pub(super) reviews: HashMap<Id, Review>,
     /// Signatures to be checked, of the present chunk.
     pub(super) jobs: Vec<Job>,
 }
@@ -272,6 +275,7 @@ impl Ledger {
             cases: HashMap::new(),
             due: HashMap::new(),
             reached: Reached::default(),
+            reviews: HashMap::new(),
             jobs: Vec::new(),
         }
     }

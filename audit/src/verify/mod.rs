@@ -19,6 +19,7 @@ mod ledger;
 mod members;
 mod pipeline;
 mod report;
+mod reviews;
 mod row;
 mod running;
 mod said;
@@ -26,6 +27,7 @@ mod seals;
 
 pub use fault::{Fault, FaultCode};
 pub use report::{Cosignatures, MAX_WARNINGS, PolicyMet, Report, Trust, Warning, WitnessLine};
+pub use reviews::OverdueReview;
 pub use running::Running;
 
 use crate::{
@@ -103,6 +105,7 @@ pub fn verify_with_progress(
         return Err(Fault::whole(FaultCode::Root, message));
     }
     let own = ledger.own_quorum(&signed)?;
+    ledger.warn_of_overdue_reviews();
     let names_logs = |policy: &TlogPolicy| !policy.logs().is_empty();
     let is_given = options.log_key.is_some() || options.policy.as_ref().is_some_and(names_logs);
     let trust = match is_given {

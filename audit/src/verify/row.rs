@@ -185,6 +185,7 @@ fn commitments(body: &Body) -> Vec<(Field, Commitment)> {
             .chain(terms.evidence.map(|c| (Field::Evidence, c)))
             .collect(),
         Body::CaseAdvance(advance) => subject(advance.subject).into_iter().collect(),
+        Body::OverrideReview(review) => vec![(Field::Worker, review.reviewer)],
         Body::Receipt(_)
         | Body::Renewal(_)
         | Body::Withdrawal(_)

@@ -6,10 +6,11 @@
 use super::{
     fault::{Fault, FaultCode},
     ledger::Ledger,
+    reviews::OverdueReview,
     row,
 };
 use crate::{dsse, export::ExportRow, note::VerifierKey};
-use passerelle_model::{ids::FederationId, statement::PAYLOAD_TYPE};
+use passerelle_model::{ids::FederationId, statement::PAYLOAD_TYPE, time::Timestamp};
 
 /// A verification that goes on. See the module; memory is that of [`super::verify`].
 pub struct Running {
@@ -36,6 +37,11 @@ impl Running {
     /// The first fault. Nothing after it can be verified.
     pub const fn fault(&self) -> Option<&Fault> {
         self.fault.as_ref()
+    }
+
+    /// Emergencies whose review is overdue at `now`, the longest first, at most `limit`.
+    pub fn overdue_reviews(&self, now: Timestamp, limit: usize) -> Vec<OverdueReview> {
+        self.ledger.overdue_reviews(now, limit)
     }
 
     /// Verifies the next entry.

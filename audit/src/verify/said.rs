@@ -54,6 +54,7 @@ impl Ledger {
             Body::CaseOpening(opening) => self.case_opened(agency, opening),
             Body::CaseAdvance(advance) => self.case_advanced(agency, advance),
             Body::BundleEndorsement(endorsement) => self.bundle_endorsed(agency, endorsement),
+            Body::OverrideReview(review) => self.override_reviewed(agency, review),
         }
     }
 

@@ -99,6 +99,7 @@ impl Ledger {
             Body::Request(_) | Body::Renewal(_) => vec![agency],
             Body::Answer(answer) => self.parties(&answer.request, |_| true),
             Body::Receipt(receipt) => self.parties(&receipt.request, |_| true),
+            Body::OverrideReview(review) => self.parties(&review.request, |_| true),
             Body::Consent(terms) => self.named_in(id(terms.consent.as_str())),
             Body::Withdrawal(withdrawal) => self.named_in(id(withdrawal.consent.as_str())),
             Body::Agreement(terms) => self.parties_of(id(terms.agreement.as_str())),

@@ -27,6 +27,8 @@ mod policies;
 #[cfg(test)]
 mod replay;
 #[cfg(test)]
+mod reviews;
+#[cfg(test)]
 mod running;
 #[cfg(test)]
 mod seals;

@@ -91,7 +91,8 @@ pub(crate) fn agency_keys(n: u8) -> AgencyKeys {
     }
 }
 
-/// Permits on consent, asks for review on an agreement, denies the rest.
+/// Permits on consent, asks for review on an agreement, denies the rest. What is asked of a mentor
+/// wants a look by a second person within a day, as an emergency does.
 pub(crate) struct TestPdp;
 
 fn allow(effect: Effect, days: u16) -> Ruling {
@@ -127,6 +128,10 @@ impl PolicyDecisionPoint for TestPdp {
         if let Some(consent) = consent {
             let mut ruling = allow(Effect::Permit, 90);
             ruling.consent = Some(consent.terms.consent.clone());
+            if category == Category::Mentor {
+                let review = Obligation::ReviewWithinHours(24);
+                ruling.obligations.push(review);
+            }
             return ruling;
         }
         let agreement = matter.agreements.iter().find(|a| {

@@ -105,3 +105,15 @@ fn what_went_wrong_stays_for_the_operator_until_it_goes_right() {
     assert_eq!((view.size, view.error), (9, None));
     assert!(view.cosigned_at_ms.is_some());
 }
+
+#[test]
+fn more_required_than_there_are_is_refused() {
+    let two = [config("http://w.example", 1), config("http://v.example", 2)];
+    for required in 0..=2 {
+        let all = Outside::parse(&two).unwrap();
+        assert_eq!(Outside::enough(all, required).unwrap().len(), 2);
+    }
+    let refused = Outside::enough(Outside::parse(&two).unwrap(), 3).err();
+    assert!(refused.unwrap().contains("`outside_required` is 3"));
+    assert!(Outside::enough(Vec::new(), 1).is_err());
+}

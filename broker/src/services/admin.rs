@@ -193,6 +193,12 @@ impl v1::admin_server::Admin for AdminService {
         view.witnesses = witnesses as u64;
         view.outside_witnesses = broker.outside.iter().map(|w| w.view()).collect();
         view.quorum = quorum as u64;
+        view.outside_required = broker.witnesses.outside_required() as u64;
+        let waits = broker.witnesses.waits_for_outside();
+        view.waits_for_outside = waits.map(|(size, have)| views::OutsideWait {
+            size,
+            have: have as u64,
+        });
         let seen_more = broker.witnesses.rolled_back();
         view.old_copy = seen_more.map(|(agency, size)| views::SeenMore {
             agency: agency.to_string(),
@@ -266,5 +272,7 @@ pub(crate) fn describe(view: &View) -> Result<views::BrokerStatus, BrokerError> 
         proposals: proposals(projection)?,
         old_copy: None,
         outside_witnesses: Vec::new(),
+        outside_required: 0,
+        waits_for_outside: None,
     })
 }

@@ -1,9 +1,10 @@
 //! What outside witnesses are asked, and what becomes of their cosignatures.
 //!
-//! In scope: rounds that have their quorum already; here nothing counts towards one. Out of scope:
-//! how they are asked ([`crate::outside`]).
+//! In scope: rounds that a quorum of the members has cosigned; nothing here counts towards that.
+//! Where the operator says that some of them must be met, a round waits for these before it is
+//! published. Out of scope: how they are asked ([`crate::outside`]).
 
-use super::{Offer, Witnesses};
+use super::{Offer, Round, Witnesses};
 use passerelle_audit::{
     cosignature,
     note::{Note, NoteSignature, VerifierKey},
@@ -11,12 +12,32 @@ use passerelle_audit::{
 use std::sync::Arc;
 
 impl Witnesses {
-    /// What a witness that stands at `from` is asked about the published checkpoint of this size:
+    /// How many outside witnesses must have cosigned what is published.
+    pub const fn outside_required(&self) -> usize {
+        self.outside_required
+    }
+
+    /// The size of the newest checkpoint that they are asked about; 0 if there is none.
+    pub fn for_outside(&self) -> u64 {
+        let state = self.state();
+        let newest = state.rounds.iter().rev().find(|r| r.is_quorate);
+        newest.map_or(0, Round::size)
+    }
+
+    /// The checkpoint that waits for them alone, and how many of them have cosigned it.
+    pub fn waits_for_outside(&self) -> Option<(u64, usize)> {
+        let state = self.state();
+        let round = state.rounds.back()?;
+        let waits = round.is_quorate && !round.has_quorum;
+        waits.then(|| (round.size(), round.outside.len()))
+    }
+
+    /// What a witness that stands at `from` is asked about the cosigned checkpoint of this size:
     /// the note with the log's signature alone. `None` if it is not remembered any more.
     pub fn offer_outside(&self, from: u64, size: u64) -> Option<Offer> {
         let state = self.state();
         let round = state.rounds.iter().find(|r| r.size() == size)?;
-        if !round.has_quorum || from > size {
+        if !round.is_quorate || from > size {
             return None;
         }
         let log = self.signer.verifier_key();
@@ -38,12 +59,18 @@ impl Witnesses {
     ) -> Option<bool> {
         let mut state = self.state();
         let mut rounds = state.rounds.iter_mut();
-        let round = rounds.find(|r| r.size() == size && r.has_quorum)?;
+        let round = rounds.find(|r| r.size() == size && r.is_quorate)?;
         if cosignature::add(&mut round.signed, key, signature).is_err() {
             return Some(false);
         }
+        round.outside.insert(key.public_key().0);
+        let first = round.completes(self.outside_required);
         let note = round.signed.note().clone();
-        if let Some(published) = &mut state.published
+        if first {
+            state.publish(size);
+            drop(state);
+            self.poke();
+        } else if let Some(published) = &mut state.published
             && published.size == size
         {
             published.note = Arc::new(note);

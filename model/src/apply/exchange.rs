@@ -17,6 +17,13 @@ pub(super) fn offered(
         digest,
         not_after: permit.not_after,
     });
+    if row.review.is_none() {
+        let due = permit.review_due();
+        row.review = due.map(|due| ReviewRow {
+            due,
+            by: Vec::new(),
+        });
+    }
     post(view, index, [&row.requester, &row.holder]);
     save(view, &row)
 }
@@ -74,6 +81,7 @@ pub(super) fn submitted(
         decision: None,
         permit: None,
         answer: None,
+        review: None,
     };
     post(view, index, [agency]);
     save(view, &row)
@@ -140,6 +148,19 @@ pub(super) fn received(
         ReceiptKind::Erased => Step::Erase,
     };
     step(&mut row, how)?;
+    post(view, index, [&row.requester, &row.holder]);
+    save(view, &row)
+}
+
+pub(super) fn reviewed(
+    view: &mut Overlay<'_>,
+    index: u64,
+    agency: &AgencyId,
+    review: &OverrideReview,
+) -> Result<(), StoreError> {
+    let mut row = load(view, &review.request)?;
+    let reviews = row.review.as_mut().ok_or_else(|| corrupt("no review"))?;
+    reviews.by.push(agency.clone());
     post(view, index, [&row.requester, &row.holder]);
     save(view, &row)
 }

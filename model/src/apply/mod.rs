@@ -15,13 +15,15 @@ use crate::{
     pdp::{Effect, ItemRuling},
     permit::Permit,
     records::{
-        Agency, Agreement, Case, Consent, Decision, Invitation, PermitRef, RequestRow, Withdrawn,
+        Agency, Agreement, Case, Consent, Decision, Invitation, PermitRef, RequestRow, ReviewRow,
+        Withdrawn,
     },
     request::{Status, Step},
     state::{self, Federation, Sealed, key},
     statement::{
         AgencyKeys, AgreementChange, AgreementSignature, AgreementTerms, Answer, Body, CaseAdvance,
-        CaseOpening, Change, ConsentTerms, Envelope, Receipt, ReceiptKind, Request, Withdrawal,
+        CaseOpening, Change, ConsentTerms, Envelope, OverrideReview, Receipt, ReceiptKind, Request,
+        Withdrawal,
     },
     store::{Overlay, Read, StoreError},
     time::Timestamp,
@@ -213,6 +215,7 @@ fn said(
         Body::CaseOpening(opening) => matters::opened(view, index, agency, opening),
         Body::CaseAdvance(advance) => matters::advanced(view, index, advance, sidecar),
         Body::BundleEndorsement(endorsement) => bundle::endorsed(view, index, agency, &endorsement),
+        Body::OverrideReview(review) => exchange::reviewed(view, index, agency, &review),
     }
 }
 

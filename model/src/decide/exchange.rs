@@ -18,8 +18,8 @@ use crate::{
     seeded::{Bug, seeded},
     state::{self, key},
     statement::{
-        Answer, Item, MAX_ITEMS, PAYLOAD_ANSWER, PAYLOAD_CONTEXT, Receipt, ReceiptKind, Renewal,
-        Request, Verified,
+        Answer, Item, MAX_ITEMS, OverrideReview, PAYLOAD_ANSWER, PAYLOAD_CONTEXT, Receipt,
+        ReceiptKind, Renewal, Request, Verified,
     },
     time::Timestamp,
 };
@@ -312,6 +312,23 @@ pub(super) fn receipt(draft: &mut Draft<'_, '_>, said: &Verified, receipt: &Rece
         ReceiptKind::Viewed => Move::View,
         ReceiptKind::Erased => Move::Erase,
     })?;
+    draft.push_said(said, Sidecar::default())
+}
+
+/// A second person of one of the two agencies has looked at an emergency that was claimed.
+pub(super) fn review(
+    draft: &mut Draft<'_, '_>,
+    said: &Verified,
+    review: &OverrideReview,
+) -> Step<u64> {
+    let row = load(draft, &review.request)?;
+    let agency = &said.statement().agency;
+    let is_party = row.requester == *agency || row.holder == *agency;
+    ensure(is_party, ErrorCode::NotAParty)?;
+    let wanted = row.review.ok_or(ErrorCode::WrongState)?;
+    ensure(!wanted.by.contains(agency), ErrorCode::Duplicate)?;
+    ensure(review.role.is_reviewer(), ErrorCode::NotIndependent)?;
+    // Who it was is the agency's own: no opening stays here.
     draft.push_said(said, Sidecar::default())
 }
 

@@ -395,6 +395,7 @@ fn say(draft: &mut Draft<'_, '_>, said: &Verified) -> Step<Reply> {
         Body::CaseOpening(opening) => case::open(draft, said, opening)?,
         Body::CaseAdvance(advance) => case::advance(draft, said, advance)?,
         Body::BundleEndorsement(endorsement) => bundle::endorse(draft, said, endorsement)?,
+        Body::OverrideReview(review) => exchange::review(draft, said, review)?,
     };
     Ok(Reply::Done { index })
 }

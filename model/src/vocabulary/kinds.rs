@@ -1,6 +1,6 @@
 //! What the codes mean to policies: ranks, numbers, kinds, prohibitions.
 
-use super::{Category, Level, Purpose, Stage};
+use super::{Category, Level, Purpose, Stage, WorkerRole};
 
 impl Purpose {
     /// Whether the purpose is prohibited in every federation.
@@ -9,6 +9,13 @@ impl Purpose {
             self,
             Self::CriminalInvestigation | Self::ImmigrationEnforcement | Self::Media
         )
+    }
+}
+
+impl WorkerRole {
+    /// Whether who does this reviews what others did (DATA, rule 25).
+    pub const fn is_reviewer(self) -> bool {
+        matches!(self, Self::PrivacyOfficer | Self::Supervisor)
     }
 }
 

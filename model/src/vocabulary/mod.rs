@@ -503,4 +503,14 @@ codes! {
         /// No record, or one that may not be spoken of.
         CannotSay = "cannot_say",
     }
+
+    /// What the second person of an agency found of an emergency that was claimed.
+    ReviewFinding ("review finding") {
+        /// There was a reason.
+        Justified = "justified",
+        /// There was none.
+        NotJustified = "not_justified",
+        /// There was no need to know.
+        NoAccessNeeded = "no_access_needed",
+    }
 }

@@ -200,6 +200,10 @@ fn said(
                 _ => format!("{by} opens a case at the table with {others}."),
             }
         }
+        Body::OverrideReview(_) => match language {
+            Language::French => format!("{by} a examiné l’urgence invoquée."),
+            _ => format!("{by} has reviewed the emergency."),
+        },
         Body::CaseAdvance(advance) => {
             let mut text = match language {
                 Language::French => format!(

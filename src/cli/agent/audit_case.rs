@@ -21,6 +21,8 @@ Examples:
   passerelle agent audit-cases list --dir /srv/police-nord --worker sergeant-3
   passerelle agent audit-cases list --dir /srv/police-nord --worker sergeant-3 --open --lang fr
   passerelle agent audit-cases list --dir /srv/police-nord --worker sergeant-3 --overdue
+  passerelle agent audit-cases list --dir /srv/police-nord --worker sergeant-3 --limit 50 \
+    --after audit-00112233445566778899aabbccddeeff
 
 Exit code 1 with `--overdue`: there are some.")]
     List {
@@ -34,6 +36,13 @@ Exit code 1 with `--overdue`: there are some.")]
         /// Only those whose deadline is over
         #[arg(long)]
         overdue: bool,
+        /// At most so many of all, the newest first
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000),
+            conflicts_with_all = ["open", "overdue"])]
+        limit: Option<u32>,
+        /// Those of all that come after this one, the newest first: the next page
+        #[arg(long, value_name = "ID", conflicts_with_all = ["open", "overdue"])]
+        after: Option<AuditCaseId>,
     },
     /// Show one, with the person's handle and the reviewer's note
     #[command(after_help = "\
@@ -148,11 +157,15 @@ pub(super) async fn run(global: Global, verb: Verb) -> Result<Exit, Failure> {
             worker,
             open,
             overdue,
+            limit,
+            after,
         } => {
             let request = v1::ListAuditCasesRequest {
                 worker: worker.name(&place.dir),
                 open,
                 overdue,
+                after: after.map(|after| after.to_string()).unwrap_or_default(),
+                limit: limit.unwrap_or_default(),
             };
             list(global, &place, request).await
         }

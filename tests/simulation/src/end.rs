@@ -115,6 +115,7 @@ impl World {
                     Body::CaseOpening(c) => ("case", c.case.as_str()),
                     Body::CaseAdvance(c) => ("stage", c.case.as_str()),
                     Body::BundleEndorsement(_) => ("endorsement", ""),
+                    Body::OverrideReview(r) => ("review", r.request.as_str()),
                 };
                 format!("{agency} said {what} {}", of(id))
             }

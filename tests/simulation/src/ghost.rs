@@ -216,7 +216,10 @@ impl Reading {
                 *self.renewals.entry(renewal.request).or_default() += 1;
             }
             // No operation changes an agreement: that is tested with the state machine.
-            Body::CaseAdvance(_) | Body::AgreementChange(_) | Body::BundleEndorsement(_) => {}
+            Body::CaseAdvance(_)
+            | Body::AgreementChange(_)
+            | Body::BundleEndorsement(_)
+            | Body::OverrideReview(_) => {}
         }
     }
 

@@ -10,8 +10,8 @@ use crate::{
     time::Timestamp,
     vocabulary::{
         AgreementReason, Capacity, CaseOutcome, Category, ConsentGiver, ConsentMethod,
-        EmergencyKind, Language, LegalBasis, Level, Profile, Purpose, Sector, Stage, Threshold,
-        WorkerRole,
+        EmergencyKind, Language, LegalBasis, Level, Profile, Purpose, ReviewFinding, Sector, Stage,
+        Threshold, WorkerRole,
     },
 };
 
@@ -106,6 +106,8 @@ fn bodies() -> Vec<Body> {
             "agencies": ["police-nord", "sante-centre"]}}),
         case_advance(),
         json!({"bundle_endorsement": {"bundle": hex("7"), "terms": hex("8")}}),
+        json!({"override_review": {"request": req, "finding": ReviewFinding::ALL.last(),
+            "reviewer": hex("4"), "role": WorkerRole::PrivacyOfficer}}),
     ];
     let parse = |text: Value| serde_json::from_value(text).unwrap();
     texts.into_iter().map(parse).collect()

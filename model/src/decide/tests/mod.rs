@@ -3,6 +3,7 @@
 mod agreements;
 mod bundles;
 mod random;
+mod reviews;
 mod seals;
 mod steps;
 
@@ -13,7 +14,7 @@ use crate::{
     commitment::{Field, Opening},
     ids::{ConsentId, RequestId},
     panel::Panel,
-    pdp::{Effect, Matter, Reason, Ruling},
+    pdp::{Effect, Matter, Obligation, Reason, Ruling},
     records::RequestRow,
     statement::{
         Answer, ConsentTerms, Envelope, Item, PAYLOAD_ANSWER, PAYLOAD_CONTEXT, Receipt,
@@ -27,7 +28,8 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Permits what an unwithdrawn, unexpired consent of the person covers; denies the rest.
+/// Permits what an unwithdrawn, unexpired consent of the person covers; denies the rest. Whatever is
+/// asked of a mentor wants a review within a day.
 struct ConsentOnly(Digest);
 
 impl PolicyDecisionPoint for ConsentOnly {
@@ -47,7 +49,10 @@ impl PolicyDecisionPoint for ConsentOnly {
                     source: String::new(),
                     text: "consent-covers".into(),
                 }],
-                obligations: Vec::new(),
+                obligations: match category {
+                    Category::Mentor => vec![Obligation::ReviewWithinHours(24)],
+                    _ => Vec::new(),
+                },
                 consent: Some(consent.terms.consent.clone()),
                 agreement: None,
             },

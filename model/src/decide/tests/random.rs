@@ -11,6 +11,7 @@ enum Op {
     Offer(u8),
     Answer(u8, u8, bool),
     Receive(u8, u8, u8),
+    Review(u8, u8),
     Revoke(u8),
     Wait(u16),
     Tick,
@@ -25,6 +26,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (0u8..6, 0u8..3, proptest::bool::weighted(0.1))
             .prop_map(|(n, by, forged)| Op::Answer(n, by, forged)),
         2 => (0u8..6, 0u8..3, 0u8..3).prop_map(|(n, f, k)| Op::Receive(n, f, k)),
+        2 => (0u8..6, 0u8..3).prop_map(|(n, by)| Op::Review(n, by)),
         1 => (0u8..3).prop_map(Op::Revoke),
         2 => prop_oneof![Just(1u16), Just(15), Just(400), Just(8_000), Just(60_000)].prop_map(Op::Wait),
         1 => Just(Op::Tick),
@@ -63,6 +65,10 @@ fn carry_out(world: &mut World, op: &Op) {
                 ReceiptKind::Erased,
             ];
             world.receive(*n, *from, kinds[usize::from(*kind)])
+        }
+        Op::Review(n, by) => {
+            let reviewed = world.review(*n, *by, WorkerRole::Supervisor);
+            reviewed.map_or(Reply::Nothing, |index| Reply::Done { index })
         }
         Op::Revoke(n) => world.run(&Command::Revoke { agency: agency(*n) }),
         Op::Wait(seconds) => {
