@@ -29,6 +29,8 @@ pub(crate) struct Offices {
     pub(crate) agreement: String,
     /// What the clinic says of where the person in danger is.
     pub(crate) whereabouts: String,
+    /// The second person of the police.
+    pub(crate) reviewer: String,
 }
 
 impl Offices {
@@ -44,7 +46,10 @@ impl Offices {
             names: BTreeMap::new(),
             agreement: String::new(),
             whereabouts: String::new(),
+            reviewer: String::new(),
         };
+        offices.reviewer = offices.planted.plant("reviewer at the police");
+        let reviewer = format!("{}:privacy_officer", offices.reviewer);
         for (agency, sector, role) in [
             (POLICE, "law_enforcement", "officer"),
             (CLINIC, "health", "nurse"),
@@ -53,9 +58,15 @@ impl Offices {
         ] {
             let worker = offices.planted.plant(&format!("worker at the {agency}"));
             let typed = format!("{worker}:{role}");
+            let both = [typed.as_str(), reviewer.as_str()];
+            let workers = if agency == POLICE {
+                &both[..]
+            } else {
+                &both[..1]
+            };
             offices
                 .federation
-                .open_office(agency, sector, &[&typed])
+                .open_office(agency, sector, workers)
                 .await?;
             offices.workers.insert(agency, worker);
         }

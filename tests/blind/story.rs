@@ -2,7 +2,8 @@
 
 use super::offices::{AGENCIES, BASIS, CLINIC, HOUSE, Offices, POLICE};
 use anyhow::Result;
-use passerelle_model::request::Status;
+use passerelle_agent::suspicion::override_review;
+use passerelle_model::{entry::EntryBody, request::Status, statement::Body};
 use passerelle_proto::views::{RequestLine, RequestView};
 use passerelle_tests::{cli::Ran, export::Export};
 use std::time::Duration;
@@ -192,6 +193,15 @@ async fn emergency(offices: &mut Offices) -> Result<()> {
         answer.contains(&offices.whereabouts),
         "the fact has crossed: {answer}"
     );
+    // Somebody else looks at it, as the permit wants; the log hears what came of it and no more.
+    let case = override_review::case_of(&view.line.request.parse()?).to_string();
+    let note = offices.planted.plant("note of the reviewer");
+    let by = offices.reviewer.as_str();
+    let args = [case.as_str(), "justified", "--worker", by, "--note", &note];
+    let decided = offices
+        .federation
+        .agent_cli(POLICE, "audit-cases decide", &args);
+    decided.await?.done()?;
     Ok(())
 }
 
@@ -285,4 +295,16 @@ pub(crate) fn happened(export: &Export) {
         );
     }
     assert!(kinds["decided"] >= 14, "{kinds:?}");
+    let reviews = export.entries.iter().filter(|entry| match &entry.body {
+        EntryBody::Said { envelope, .. } => {
+            let said = envelope.unverified_statement().expect("a statement");
+            matches!(said.body, Body::OverrideReview(_))
+        }
+        _ => false,
+    });
+    assert_eq!(
+        reviews.count(),
+        1,
+        "what came of the emergency is in the log"
+    );
 }

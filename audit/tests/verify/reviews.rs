@@ -8,7 +8,8 @@ use crate::{
 use passerelle_audit::verify::{FaultCode, OverdueReview, Running};
 use passerelle_model::{
     bytes::Commitment,
-    decide::Reply,
+    decide::{Command, Reply},
+    entry::EntryBody,
     statement::{Body, OverrideReview},
     time::Timestamp,
     vocabulary::{Category, ReviewFinding, WorkerRole},
@@ -87,9 +88,21 @@ fn a_review_that_is_not_in_the_log_in_time_is_named_with_the_agency_and_the_requ
 }
 
 #[test]
+fn a_seal_counts_reviews_for_both_agencies_as_they_reached_them() {
+    let (mut world, due) = World::with_emergency();
+    world.reviews(0);
+    world.reviews(1);
+    world.now = due.plus_s(DAY_S);
+    world.run(&Command::Tick);
+    let last = &world.records.last().unwrap().entry.body;
+    assert!(matches!(last, EntryBody::Sealed { .. }), "{last:?}");
+    check(&export(&world.records)).unwrap();
+}
+
+#[test]
 fn who_was_shut_out_can_not_be_late() {
     let (mut world, due) = World::with_emergency();
-    world.run(&passerelle_model::decide::Command::Revoke { agency: agency(1) });
+    world.run(&Command::Revoke { agency: agency(1) });
     let left = world.overdue(due);
     let left: Vec<_> = left.into_iter().map(|o| o.agency).collect();
     assert_eq!(left, [agency(0)]);
