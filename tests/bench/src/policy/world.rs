@@ -390,6 +390,7 @@ impl World {
             status: Status::Submitted,
             decision: None,
             permit: None,
+            review: None,
             answer: None,
         })
     }
