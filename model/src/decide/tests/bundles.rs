@@ -277,8 +277,12 @@ fn carry_out(world: &mut World, op: &Op) {
                 world.endorse(*from, &proposal.terms);
             }
         }
-        Op::Activate(bundle) => drop(world.activate(Digest([*bundle; 32]))),
-        Op::Revoke(n) => drop(world.run(&Command::Revoke { agency: agency(*n) })),
+        Op::Activate(bundle) => {
+            world.activate(Digest([*bundle; 32]));
+        }
+        Op::Revoke(n) => {
+            world.run(&Command::Revoke { agency: agency(*n) });
+        }
         Op::Enrol(n) => {
             if state::member(&world.store, &agency(*n)).unwrap().is_none() {
                 world.enrol(*n);
