@@ -308,5 +308,16 @@ async fn iso_27560_wants_what_no_record_holds_and_what_ends_soon_is_listed() -> 
         .agent_cli(CLINIC, "consent expiring", &none)
         .await?;
     assert_eq!(none.done()?.json, json!([]));
-    Ok(())
+
+    // A part that is taken back is written as an exception, and can't be read in.
+    let part = [soon.as_str(), "--recipient", HOUSE];
+    let withdrawn = scene
+        .federation
+        .agent_cli(CLINIC, "consent withdraw", &part);
+    withdrawn.await?.done()?;
+    let told = scene.fhir(&soon).await?;
+    assert_eq!(told["provision"]["provision"][0]["type"], "deny");
+    scene
+        .is_refused(&scene.other, &told, "malformed", "exceptions")
+        .await
 }

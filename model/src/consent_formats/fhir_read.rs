@@ -23,10 +23,10 @@ pub(super) fn read(mut value: Value, federation: &FederationId) -> Result<Read, 
     set_aside(&mut value, &mut not_kept);
     let root = At::root(&value);
     let file = consent(&root, federation)?;
-    if let (Identity::Other { .. }, Some(object)) = (&file.record, value.as_object_mut()) {
-        if object.remove("id").is_some() {
-            not_kept.push("$.id".to_owned());
-        }
+    if let (Identity::Other { .. }, Some(object)) = (&file.record, value.as_object_mut())
+        && object.remove("id").is_some()
+    {
+        not_kept.push("$.id".to_owned());
     }
     canonical_times(&mut value, &file);
     must_be("$", &value, &fhir::resource(&file, &Standing::default()))?;

@@ -75,7 +75,7 @@ fn number(text: &str, width: usize, least: u64, most: u64) -> Option<u64> {
 /// Days since 1970 of a Gregorian date that exists: years counted from 1 March, so that the leap
 /// day is the last of its year.
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let longest = match month {
         2 => 28 + u64::from(leap),
         4 | 6 | 9 | 11 => 30,

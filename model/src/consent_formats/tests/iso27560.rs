@@ -149,7 +149,8 @@ fn one_value_may_stand_for_a_list_of_one() {
 fn surroundings_that_can_t_be_are_refused() {
     let file = full();
     let good = surroundings(&file);
-    let cases: [(&str, fn(&mut Surroundings)); 6] = [
+    type Doctor = fn(&mut Surroundings);
+    let cases: [(&str, Doctor); 6] = [
         ("$.jurisdictions", |s| s.jurisdictions.clear()),
         ("$.jurisdictions", |s| {
             s.jurisdictions.push("Québec".to_owned())

@@ -262,6 +262,7 @@ fn a_parent_may_not_be_told_as_the_person() {
     );
     let refusal = read_value(&value).unwrap_err();
     assert_eq!(refusal.path, "$.performer[0].identifier.value");
+    assert_eq!(refusal.reason, "expected the identifier of the patient");
 }
 
 #[test]
