@@ -254,7 +254,7 @@ impl Printer<'_> {
         let mut blocks = Vec::new();
         for party in &self.paper.terms.parties {
             let whole = self.paper.document.iter().flat_map(|d| &d.parties);
-            let whole = whole.filter(|p| p.agency == party.agency).last();
+            let whole = whole.filter(|p| p.agency == party.agency).next_back();
             let named = match whole {
                 None => party.agency.to_string(),
                 Some(p) => format!("{} ({})", p.name.says(self.language), p.agency),
