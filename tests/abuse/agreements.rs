@@ -6,19 +6,18 @@ use crate::{
     scene::EXE,
 };
 use anyhow::{Context as _, Result};
-use passerelle_model::{pdp::Effect, request::Status, time::Timestamp};
+use passerelle_model::{pdp::Effect, request::Status};
 use passerelle_proto::views::{AgreementView, RequestView};
 use passerelle_tests::{
     cli::Ran, false_clock::FalseClock, federation::Federation, machine::given, office::within,
+    raw_agency::now,
 };
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const DAY_S: u64 = 86_400;
 const BASIS: &str = "FOIPReg-17.1";
 
 fn in_days(days: u64) -> Result<String> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    Ok(Timestamp(0).plus_s(now + days * DAY_S).to_rfc3339())
+    Ok(now().plus_s(days * DAY_S).to_rfc3339())
 }
 
 /// The template, between house and clinic, for so many days.

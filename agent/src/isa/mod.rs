@@ -2,7 +2,7 @@
 //! the terms in the log are the part that decides.
 //!
 //! In scope: the record, its digest, the terms that follow from it; reading a draft ([`read`]);
-//! the readable text ([`print`]). Out of scope: storage and log ([`crate::agreements`]).
+//! the readable text ([`mod@print`]). Out of scope: storage and log ([`crate::agreements`]).
 //!
 //! The document never crosses the broker, which is to see no free text. The parties hand each other
 //! the file; each signs terms that hold its digest, and a node signs only after it has found in the

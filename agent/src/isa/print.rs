@@ -253,8 +253,8 @@ impl Printer<'_> {
     fn parties(&self) -> Section {
         let mut blocks = Vec::new();
         for party in &self.paper.terms.parties {
-            let whole = self.paper.document.iter().flat_map(|d| &d.parties);
-            let whole = whole.filter(|p| p.agency == party.agency).next_back();
+            let mut whole = self.paper.document.iter().flat_map(|d| &d.parties);
+            let whole = whole.rfind(|p| p.agency == party.agency);
             let named = match whole {
                 None => party.agency.to_string(),
                 Some(p) => format!("{} ({})", p.name.says(self.language), p.agency),

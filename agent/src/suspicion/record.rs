@@ -1,6 +1,6 @@
 //! Audit cases as they are journaled, and their rows in the projection.
 //!
-//! In scope: events, rows, `apply`, reads of one. Out of scope: lists ([`super::lists`]), what
+//! In scope: events, rows, `apply`, reads of one. Out of scope: lists (`lists`), what
 //! decides ([`super::question`], [`super::verdict`]).
 
 pub use super::lists::{all, open_until, page, waiting};
