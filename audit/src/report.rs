@@ -6,11 +6,10 @@
 //!
 //! # What is withheld
 //! A number is withheld if it is about fewer than `k` people ([`LEAST`] at least), and further
-//! numbers until no withheld one follows from those that are shown:
-//! - in a row or column whose total is shown, what is withheld together is about `k` people or more;
-//! - no withheld number can be computed from the others. With row and column totals, a number can
-//!   be computed exactly if, in the graph that joins rows to columns by the withheld numbers, it is
-//!   a bridge (Gusfield, "A graph theoretic approach to statistical data security", 1988).
+//! numbers, the smallest first, until those withheld are two at least and about `k` people together:
+//! their sum follows from the total. Rows and columns have no totals of their own. With such totals
+//! it is not enough to look at each line: sums over several of them can reveal single people
+//! (Gusfield, "A graph theoretic approach to statistical data security", 1988).
 //!
 //! Zeros are shown: that nobody asked says nothing of anyone who was asked about. People are counted
 //! where an opening in the export says whom an exchange is about; an exchange of which it says
@@ -124,13 +123,9 @@ pub struct Shown {
     pub columns: Vec<String>,
     /// The numbers by row, then column.
     pub numbers: Vec<Vec<Number>>,
-    /// The total of each row; empty if there is one column.
-    pub row_totals: Vec<Number>,
-    /// The total of each column.
-    pub column_totals: Vec<Number>,
-    /// Over all; absent if there is one column, whose total it is.
-    pub total: Option<Number>,
-    /// How many numbers are withheld, totals included.
+    /// Over all.
+    pub total: Number,
+    /// How many numbers are withheld, the total included.
     pub withheld: usize,
 }
 

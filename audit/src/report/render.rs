@@ -13,25 +13,17 @@ fn text(number: Number, k: usize) -> String {
 }
 
 impl Shown {
-    /// Every line with its totals, as cells of text.
-    fn lines(&self, withheld: impl Fn(Number) -> String) -> Vec<Vec<String>> {
-        let has_totals = self.total.is_some();
+    /// Every line, the total last, as cells of text.
+    fn lines(&self, text: impl Fn(Number) -> String) -> Vec<Vec<String>> {
         let mut head = vec![String::new()];
         head.extend(self.columns.iter().cloned());
-        head.extend(has_totals.then(|| "total".to_owned()));
         let mut lines = vec![head];
-        for (place, (name, numbers)) in self.rows.iter().zip(&self.numbers).enumerate() {
+        for (name, numbers) in self.rows.iter().zip(&self.numbers) {
             let mut line = vec![name.clone()];
-            line.extend(numbers.iter().map(|n| withheld(*n)));
-            line.extend(self.row_totals.get(place).map(|n| withheld(*n)));
+            line.extend(numbers.iter().map(|n| text(*n)));
             lines.push(line);
         }
-        if !self.column_totals.is_empty() {
-            let mut line = vec!["total".to_owned()];
-            line.extend(self.column_totals.iter().map(|n| withheld(*n)));
-            line.extend(self.total.map(&withheld));
-            lines.push(line);
-        }
+        lines.push(vec!["all".to_owned(), text(self.total)]);
         lines
     }
 
@@ -45,7 +37,7 @@ impl Shown {
             let cells = lines.iter().filter_map(|line| line.get(place));
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
-        let widths: Vec<_> = (0..=self.columns.len() + 1).map(width).collect();
+        let widths: Vec<_> = (0..=self.columns.len()).map(width).collect();
         let mut out = String::new();
         for line in &lines {
             for (place, (cell, width)) in line.iter().zip(&widths).enumerate() {
