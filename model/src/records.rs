@@ -14,8 +14,8 @@ use crate::{
     },
     time::Timestamp,
     vocabulary::{
-        Capacity, CaseOutcome, CaseRole, Category, ConsentGiver, EmergencyKind, LegalBasis,
-        Profile, Purpose, Sector, Stage, Threshold, WorkerRole,
+        CaseOutcome, CaseRole, Category, EmergencyKind, LegalBasis, Profile, Purpose, Sector,
+        Stage, Threshold, WorkerRole,
     },
 };
 use serde::{Deserialize, Serialize};
@@ -116,8 +116,7 @@ impl Consent {
     /// Whether who gave it could: who can decide decides alone, and somebody else speaks only for
     /// a person who can't.
     pub fn has_standing(&self) -> bool {
-        (self.terms.giver == ConsentGiver::Subject)
-            != (self.terms.capacity == Capacity::Substituted)
+        self.terms.has_standing()
     }
 
     /// Whether `agency` is named in it: recorded it, may receive or may disclose.

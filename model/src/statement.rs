@@ -176,6 +176,14 @@ pub struct ConsentTerms {
     pub evidence: Option<Commitment>,
 }
 
+impl ConsentTerms {
+    /// Whether who gave it could: who can decide decides alone, and somebody else speaks only for
+    /// a person who can't.
+    pub fn has_standing(&self) -> bool {
+        (self.giver == ConsentGiver::Subject) != (self.capacity == Capacity::Substituted)
+    }
+}
+
 /// How much of a consent is withdrawn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -155,6 +155,17 @@ async fn a_consent_goes_out_as_a_file_and_comes_in_once() -> Result<()> {
         Some("duplicate"),
         "{again:?}"
     );
+    // Nor another file of the same, which the record system may hold besides.
+    let mut copy = file.clone();
+    copy["identifier"][0]["value"] = json!("18");
+    let besides = scene
+        .import(CLINIC, &scene.person, &copy, &compared)
+        .await?;
+    assert_eq!(
+        besides.error_code().as_deref(),
+        Some("wrong_state"),
+        "{besides:?}"
+    );
     let over = scene.fhir(&id).await?;
     assert_eq!(over["status"], "inactive");
     scene

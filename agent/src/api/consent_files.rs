@@ -9,7 +9,7 @@ use super::{
     consents::{enter, may_record},
     document, done, input, refuse, refused,
 };
-use crate::{holder::storage, node::Node, state};
+use crate::{holder::storage, node::Node, standing, state};
 use passerelle_model::{
     bytes::{Commitment, Digest, Handle},
     consent_formats::{
@@ -149,6 +149,7 @@ pub(super) async fn import(node: &Node, request: v1::ImportConsentRequest) -> Re
             format!("it is recorded already, as {}", terms.consent),
         ));
     }
+    was_not_taken_back(node, &terms, handle)?;
     let mut report = ConsentImport {
         terms: terms.clone(),
         index: None,
@@ -161,6 +162,36 @@ pub(super) async fn import(node: &Node, request: v1::ImportConsentRequest) -> Re
         (report.index, report.status) = (done.index, done.status);
     }
     document(&report)
+}
+
+/// Refuses what the person has withdrawn since, by whichever record. What counts is the place in
+/// the log: recorded after the withdrawal, an old paper would come before it. Typed, a consent is of
+/// now, and so after any withdrawal; a file may be of years ago.
+fn was_not_taken_back(node: &Node, terms: &ConsentTerms, person: Handle) -> Result<(), Status> {
+    let known = standing::consents_of(node.core.view(), &person);
+    let known = known.map_err(|e| refused(storage(e)))?;
+    let overlaps = |other: &Consent| {
+        let mut between = terms.recipients.iter().flat_map(|recipient| {
+            let disclosers = terms.disclosers.iter();
+            disclosers.map(move |discloser| (recipient, discloser))
+        });
+        between.any(|(recipient, discloser)| {
+            terms.categories.iter().any(|category| {
+                other.is_between(recipient, discloser, *category)
+                    && other.is_withdrawn_for(recipient, *category)
+            })
+        })
+    };
+    // More than can be looked through: one of them might be withdrawn.
+    let is_clear = known.is_some_and(|all| !all.iter().any(|one| overlaps(&one.consent)));
+    if is_clear {
+        return Ok(());
+    }
+    Err(refuse(
+        ErrorCode::WrongState,
+        "the person has withdrawn a consent to some of this: a file does not say that it was given \
+         again since; record it with the person present",
+    ))
 }
 
 /// The terms, but for the commitment to the person.

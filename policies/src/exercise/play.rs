@@ -249,6 +249,10 @@ fn act(world: &mut World<'_>, event: &Event) -> Result<Reply, PlayError> {
     let question = |number: usize| exercise.questions.get(number);
     match &event.action {
         Action::Nothing => Ok(Reply::Nothing),
+        // As a node refuses it: nothing could ever rest on it.
+        Action::Say { what, .. } if is_by_nobody_who_could(what) => {
+            Ok(refused(ErrorCode::OutOfRange))
+        }
         Action::Say { by, what, about } => {
             world.say(by, (**what).clone(), about.as_deref(), BTreeMap::new())
         }
@@ -287,6 +291,10 @@ fn act(world: &mut World<'_>, event: &Event) -> Result<Reply, PlayError> {
             agency: agency.clone(),
         }),
     }
+}
+
+fn is_by_nobody_who_could(what: &Body) -> bool {
+    matches!(what, Body::Consent(terms) if !terms.has_standing())
 }
 
 fn propose(

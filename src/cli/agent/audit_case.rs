@@ -21,7 +21,7 @@ Examples:
   passerelle agent audit-cases list --dir /srv/police-nord --worker sergeant-3
   passerelle agent audit-cases list --dir /srv/police-nord --worker sergeant-3 --open --lang fr
   passerelle agent audit-cases list --dir /srv/police-nord --worker sergeant-3 --overdue
-  passerelle agent audit-cases list --dir /srv/police-nord --worker sergeant-3 --limit 50 \
+  passerelle agent audit-cases list --dir /srv/police-nord --worker sergeant-3 --limit 50 \\
     --after audit-00112233445566778899aabbccddeeff
 
 Exit code 1 with `--overdue`: there are some.")]
