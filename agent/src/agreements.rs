@@ -134,8 +134,12 @@ pub(crate) fn proposed(
     }
     let mut row = Agreement::proposed(agency, terms, index)
         .map_err(|_| StoreError("journaled terms do not encode".to_owned()))?;
-    // An honest log has no change of an agreement before it: nothing rests on this one.
-    row.course.terminated = load(view, &of(EARLY, &id))?;
+    // An honest log has no change of an agreement before it, and no version that begins before the
+    // one that it follows: nothing rests on this one.
+    row.course.terminated = match load(view, &of(EARLY, &id))? {
+        None if begins_too_early(view, &row.terms)? => Some(agency.clone()),
+        early => early,
+    };
     put(view, of(key::AGREEMENT, &id), &row)?;
     let (agency, what) = (agency.clone(), What::Proposed);
     note(
@@ -148,6 +152,15 @@ pub(crate) fn proposed(
             what,
         },
     )
+}
+
+/// Whether it would be in force beside what it should come after.
+fn begins_too_early(view: &dyn Read, terms: &AgreementTerms) -> Result<bool, StoreError> {
+    let Some(earlier) = &terms.edition.supersedes else {
+        return Ok(false);
+    };
+    let earlier = state::agreement(view, earlier)?;
+    Ok(earlier.is_some_and(|earlier| terms.starts_at < earlier.terms.starts_at))
 }
 
 /// A signature came from the log. Says whether it puts another version in force.
@@ -259,12 +272,27 @@ pub(crate) fn changed(
             what,
         },
     )?;
-    let earlier = row.terms.edition.supersedes;
-    if let (Change::Terminate(_), Some(earlier)) = (said.change, earlier)
-        && let Some(mut earlier) = state::agreement(view, &earlier)?
-    {
-        earlier.unfollow(id, at);
-        put(view, of(key::AGREEMENT, &earlier.terms.agreement), &earlier)?;
+    if matches!(said.change, Change::Terminate(_)) {
+        unfollow(view, &row, at)?;
+    }
+    Ok(())
+}
+
+/// `ended` takes the place of no earlier version, if it had not begun. Further back than the one
+/// before it stand those whose own next version was ended early too. Goes on only where it changes
+/// something, which no version sees twice: a log may have versions that follow in a circle.
+fn unfollow(view: &mut Overlay<'_>, ended: &Agreement, at: Timestamp) -> Result<(), StoreError> {
+    let mut before = ended.terms.edition.supersedes.clone();
+    while let Some(id) = before {
+        let Some(mut earlier) = state::agreement(view, &id)? else {
+            break;
+        };
+        let is_changed = earlier.unfollow(ended, at);
+        if is_changed {
+            put(view, of(key::AGREEMENT, &id), &earlier)?;
+        }
+        let is_passed_over = is_changed && earlier.course.terminated.is_some();
+        before = earlier.terms.edition.supersedes.filter(|_| is_passed_over);
     }
     Ok(())
 }

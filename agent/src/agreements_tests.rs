@@ -62,7 +62,17 @@ impl Journal {
     }
 
     fn agreed(&mut self, n: u8, supersedes: Option<u8>) -> &mut Self {
-        let terms = terms(n, supersedes);
+        self.signed(n, terms(n, supersedes))
+    }
+
+    /// A version that begins this many seconds from now.
+    fn follows(&mut self, n: u8, earlier: u8, starts_s: u64) -> &mut Self {
+        let mut terms = terms(n, Some(earlier));
+        terms.starts_at = NOW.plus_s(starts_s);
+        self.signed(n, terms)
+    }
+
+    fn signed(&mut self, n: u8, terms: AgreementTerms) -> &mut Self {
         let signature = AgreementSignature {
             agreement: id(n),
             terms: passerelle_model::canonical::digest(&terms).unwrap(),
@@ -259,4 +269,40 @@ fn who_is_no_party_neither_signs_nor_changes() {
     let mut journal = Journal::default();
     journal.agreed(1, None).changed(1, "elsewhere", SUSPEND);
     assert_eq!(journal.way(on(1), false, NOW), None);
+}
+
+#[test]
+fn what_follows_a_version_that_was_ended_before_it_began_takes_the_place_of_the_one_before() {
+    let mut journal = Journal::default();
+    let terminate = Change::Terminate(AgreementReason::Leaving);
+    journal.agreed(1, None).follows(2, 1, 10).follows(3, 2, 20);
+    journal.changed(2, "house", terminate);
+    let way = |journal: &Journal, n: u8, s: u64| journal.way(on(n), false, NOW.plus_s(s));
+    assert_eq!(way(&journal, 1, 19), None);
+    assert_eq!((way(&journal, 1, 20), way(&journal, 3, 20)), (GONE, None));
+    // Once that is ended early too, nothing follows.
+    journal.changed(3, "clinic", terminate);
+    assert_eq!((way(&journal, 1, 20), way(&journal, 3, 20)), (None, GONE));
+}
+
+#[test]
+fn versions_that_follow_themselves_or_each_other_come_to_an_end() {
+    let mut journal = Journal::default();
+    let terminate = Change::Terminate(AgreementReason::Leaving);
+    journal
+        .follows(1, 1, 10)
+        .follows(2, 3, 10)
+        .follows(3, 2, 10);
+    for n in [1, 2, 3] {
+        journal.changed(n, "house", terminate);
+        assert_eq!(journal.way(on(n), false, NOW.plus_s(20)), GONE);
+    }
+}
+
+#[test]
+fn nothing_rests_on_a_version_that_begins_before_the_one_that_it_follows() {
+    let mut journal = Journal::default();
+    journal.agreed(1, None).follows(2, 1, 20).follows(3, 2, 10);
+    assert_eq!(journal.way(on(3), false, NOW.plus_s(15)), GONE);
+    assert_eq!(journal.way(on(1), false, NOW.plus_s(15)), None);
 }

@@ -16,6 +16,7 @@ use passerelle_model::{
         AgreementChange, AgreementSignature, AgreementTerms, Body, CaseAdvance, CaseOpening,
         Change, ConsentTerms, Withdrawal, WithdrawalScope,
     },
+    time::Timestamp,
     vocabulary::{Category, Stage},
 };
 use std::collections::BTreeSet;
@@ -276,6 +277,11 @@ impl Ledger {
                 FaultCode::Range,
                 "the number of a version is left out or used again",
             ))
+        } else if next.starts_at < earlier.starts_at {
+            Some((
+                FaultCode::Range,
+                "a version begins before the one that it follows",
+            ))
         } else if !earlier.parties.contains(&agency) {
             Some((
                 FaultCode::NotAParty,
@@ -321,7 +327,7 @@ impl Ledger {
         let since = Since::Index(agreement.touched);
         let message = || format!("`{}` can't be changed so as it stands", said.agreement);
         self.require(fits, since, FaultCode::WrongState, message)?;
-        let (index, now) = (self.index, self.now);
+        let index = self.index;
         let Some(agreement) = self.agreements.get_mut(&key) else {
             return Ok(());
         };
@@ -331,14 +337,26 @@ impl Ledger {
             Change::Lift => agreement.suspended.retain(|a| *a != agency),
             Change::Terminate(_) => agreement.terminated = true,
         }
-        // A next version that is ended before it begins never took anything's place.
-        let earlier = agreement.supersedes.filter(|_| agreement.terminated);
-        if let Some(earlier) = earlier.and_then(|key| self.agreements.get_mut(&key)) {
-            earlier
-                .successor
-                .take_if(|(next, begins)| *next == key && now < *begins);
+        if agreement.terminated {
+            let (before, heir) = (agreement.supersedes, agreement.successor);
+            self.unfollow(before, key, heir);
         }
         Ok(())
+    }
+
+    /// A version `ended` before it began never took anything's place; what follows it does then.
+    /// Further back than the one before it stand those whose own next version was ended early too.
+    fn unfollow(&mut self, mut before: Option<Id>, ended: Id, heir: Option<(Id, Timestamp)>) {
+        let now = self.now;
+        while let Some(earlier) = before.and_then(|key| self.agreements.get_mut(&key)) {
+            let next = earlier.successor;
+            if !next.is_some_and(|(next, begins)| next == ended && now < begins) {
+                return;
+            }
+            // Whose beginning is not in an export may follow itself: no version is seen twice.
+            earlier.successor = heir.filter(|(next, _)| *next != ended);
+            before = earlier.supersedes.filter(|_| earlier.terminated);
+        }
     }
 
     fn case_opened(&mut self, agency: u32, opening: &CaseOpening) -> Result<(), Fault> {

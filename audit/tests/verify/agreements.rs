@@ -136,3 +136,34 @@ fn an_answer_on_the_old_version_is_found_once_the_next_has_begun() {
     let (records, last) = then_says(&world, 1, body);
     assert_refused(&records, last, Code::Withdrawn);
 }
+
+#[test]
+fn a_version_that_begins_before_the_one_that_it_follows_is_found() {
+    let world = agreed();
+    let mut terms = next(&world, 6, 5, 2);
+    let first = world.agreement_terms(5);
+    terms.starts_at = first.starts_at.minus_s(1_000_000);
+    let (records, last) = then_says(&world, 0, Body::Agreement(Box::new(terms)));
+    assert_refused(&records, last, Code::Range);
+}
+
+/// A broker that revives what was superseded: the version between was ended before it began.
+#[test]
+fn an_answer_on_what_a_later_version_replaced_past_one_that_was_ended_early_is_found() {
+    let mut world = offered();
+    let (mut second, mut third) = (next(&world, 6, 5, 2), next(&world, 7, 6, 3));
+    second.starts_at = world.now.plus_s(30);
+    third.starts_at = world.now.plus_s(40);
+    for terms in [second, third] {
+        says(&mut world, 1, Body::Agreement(Box::new(terms.clone())));
+        says(&mut world, 0, signature(&terms));
+    }
+    let body = world.answer_body(5);
+    says(&mut world, 1, change(6, TERMINATE));
+    let rival = next(&world, 8, 5, 2);
+    let (records, last) = then_says(&world, 0, Body::Agreement(Box::new(rival)));
+    assert_refused(&records, last, Code::WrongState);
+    world.now = world.now.plus_s(40);
+    let (records, last) = then_says(&world, 1, body);
+    assert_refused(&records, last, Code::Withdrawn);
+}

@@ -116,15 +116,29 @@ pub(super) fn changed(
     let mut row = state::agreement(view, id)?.ok_or_else(|| corrupt("unknown agreement"))?;
     row.change(agency, change.change);
     state::put(view, key::agreement(id.as_str()), &row)?;
-    if let (Change::Terminate(_), Some(earlier)) = (change.change, &row.terms.edition.supersedes)
-        && let Some(mut earlier) = state::agreement(view, earlier)?
-    {
-        earlier.unfollow(id, at);
-        let key = key::agreement(earlier.terms.agreement.as_str());
-        state::put(view, key, &earlier)?;
+    if matches!(change.change, Change::Terminate(_)) {
+        unfollow(view, &row, at)?;
     }
     post(view, index, row.terms.parties.iter().map(|p| &p.agency));
     halt(view, id.as_str())
+}
+
+/// `ended` takes the place of no earlier version, if it had not begun. Further back than the one
+/// before it stand those whose own next version was ended early too.
+fn unfollow(view: &mut Overlay<'_>, ended: &Agreement, at: Timestamp) -> Result<(), StoreError> {
+    let mut before = ended.terms.edition.supersedes.clone();
+    while let Some(id) = before {
+        let Some(mut earlier) = state::agreement(view, &id)? else {
+            break;
+        };
+        let is_changed = earlier.unfollow(ended, at);
+        if is_changed {
+            state::put(view, key::agreement(id.as_str()), &earlier)?;
+        }
+        let is_passed_over = is_changed && earlier.course.terminated.is_some();
+        before = earlier.terms.edition.supersedes.filter(|_| is_passed_over);
+    }
+    Ok(())
 }
 
 /// Marks an agreement that is suspended or ended for as long as open requests rest on it.

@@ -98,7 +98,9 @@ fn follows(draft: &Draft<'_, '_>, agency: &AgencyId, terms: &AgreementTerms) -> 
     ensure(earlier.has_party(agency), ErrorCode::NotAParty)?;
     ensure(earlier.may_be_followed(), ErrorCode::WrongState)?;
     ensure(
-        earlier.terms.edition.version.checked_add(1) == Some(edition.version),
+        earlier.terms.edition.version.checked_add(1) == Some(edition.version)
+            // Or it and the one before that would both be in force until the one between begins.
+            && earlier.terms.starts_at <= terms.starts_at,
         ErrorCode::OutOfRange,
     )?;
     // Others can't put an end to what a party relies on without its signature. One that wants to

@@ -155,11 +155,18 @@ impl Agreement {
     }
 
     /// A next version that was ended at `at`, before it began, follows no more: it never decided
-    /// anything.
-    pub fn unfollow(&mut self, next: &AgreementId, at: Timestamp) {
-        let ended_early = |s: &Successor| s.agreement == *next && at < s.starts_at;
-        if self.course.successor.as_ref().is_some_and(ended_early) {
-            self.course.successor = None;
+    /// anything. What all signed after it still does, or the narrower last word of all would stand
+    /// beside a wider older one. Says whether this changed anything.
+    pub fn unfollow(&mut self, next: &Self, at: Timestamp) -> bool {
+        let id = &next.terms.agreement;
+        let ended_early = |s: &Successor| s.agreement == *id && at < s.starts_at;
+        let changes = self.course.successor.as_ref().is_some_and(ended_early);
+        if changes {
+            // What follows itself is of no honest log; whoever goes back from version to version
+            // must come to an end all the same.
+            let heir = next.course.successor.clone();
+            self.course.successor = heir.filter(|heir| heir.agreement != *id);
         }
+        changes
     }
 }

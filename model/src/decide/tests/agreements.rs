@@ -310,6 +310,51 @@ fn a_next_version_that_is_ended_before_it_begins_takes_nothing_over() {
 }
 
 #[test]
+fn what_all_signed_after_a_version_that_is_ended_before_it_begins_follows_the_one_before() {
+    let mut world = World::agreed();
+    for (n, starts_s) in [(2, 600), (3, 700), (4, 800)] {
+        assert_eq!(
+            refusal(world.propose(n, Some(n - 1), starts_s, &[0, 1])),
+            None
+        );
+        assert_eq!(refusal(world.sign_agreement(n, 1)), None);
+    }
+    let next = |world: &World, n: u8| {
+        let next = world.agreement(n).unwrap().course.successor;
+        next.map(|s| (s.agreement, s.starts_at))
+    };
+    let (third, fourth) = (next(&world, 2), next(&world, 3));
+    assert_eq!(refusal(world.change(2, 1, TERMINATE)), None);
+    assert_eq!(next(&world, 1), third);
+    // Also where the one before it was ended early itself.
+    assert_eq!(refusal(world.change(3, 1, TERMINATE)), None);
+    assert_eq!(next(&world, 1), fourth);
+    assert_eq!(
+        refusal(world.propose(5, Some(1), 900, &[0, 1])),
+        Some(ErrorCode::WrongState)
+    );
+    let later = world.now.plus_s(900);
+    let first = world.agreement(1).unwrap();
+    assert_eq!(first.state(later), AgreementState::Superseded);
+    assert_eq!(refusal(world.change(4, 1, TERMINATE)), None);
+    assert_eq!(next(&world, 1), None);
+    world.now = world.now.plus_s(900);
+    assert_eq!(world.state_of(1), AgreementState::Active);
+}
+
+#[test]
+fn a_version_does_not_begin_before_the_one_that_it_follows() {
+    let mut world = World::agreed();
+    world.propose(2, Some(1), 600, &[0, 1]);
+    world.sign_agreement(2, 1);
+    assert_eq!(
+        refusal(world.propose(3, Some(2), 599, &[0, 1])),
+        Some(ErrorCode::OutOfRange)
+    );
+    assert_eq!(refusal(world.propose(3, Some(2), 600, &[0, 1])), None);
+}
+
+#[test]
 fn a_version_keeps_the_number_and_the_parties_in_order() {
     let mut world = World::agreed();
     let mut said = |change: &dyn Fn(&mut AgreementTerms), parties: &[u8]| {

@@ -90,7 +90,11 @@ fn check_log(records: &[Record]) {
                                 if at < t.starts_at
                                     && let Some(earlier) = earlier
                                 {
+                                    let heir = over.get(&c.agreement).copied();
                                     over.remove(earlier);
+                                    if let Some(begins) = heir {
+                                        over.insert(earlier.clone(), begins);
+                                    }
                                 }
                             }
                         }
