@@ -20,9 +20,10 @@ use passerelle_model::{
     },
     store::{Overlay, Read, StoreError},
     time::Timestamp,
-    vocabulary::{AgreementReason, LegalBasis},
+    vocabulary::{AgreementReason, AgreementState, LegalBasis},
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What was said of an agreement, in the order of the log.
 const TRAIL: &str = "agreementtrail/";
@@ -309,8 +310,8 @@ fn carries(view: &dyn Read, row: &Agreement, at: Timestamp) -> Result<bool, Stor
 /// agreement stands in the way.
 ///
 /// A permit does not name the agreement that carries it, and a law may carry it alone. So without
-/// a name a permit falls only if an agreement that would carry it was suspended or ended and no
-/// other carries it. An emergency needs no agreement.
+/// a name a permit falls only if an agreement that would carry it was suspended, ended or replaced
+/// by a next version and no other carries it. An emergency needs no agreement.
 ///
 /// # Errors
 /// The store.
@@ -340,13 +341,17 @@ pub(crate) fn in_the_way(
         None if request.subject.is_none() || on_consent => Ok(None),
         None => {
             let all = state::agreements(view)?;
+            // Among those that are not read one may be halted.
+            if all.len() >= state::MAX_ROWS {
+                return Ok(Some(ErrorCode::PermitWithdrawn));
+            }
             for item in &permit.items {
                 let mut halted = false;
                 let mut carried = false;
                 for row in all.iter().filter(|row| covers(row, permit, item)) {
                     let stands = carries(view, row, at)?;
                     carried |= stands;
-                    halted |= !stands && is_halted(view, row)?;
+                    halted |= !stands && (is_halted(view, row)? || is_replaced(view, row, at)?);
                 }
                 if halted && !carried {
                     return Ok(Some(ErrorCode::PermitWithdrawn));
@@ -362,6 +367,26 @@ fn is_halted(view: &dyn Read, row: &Agreement) -> Result<bool, StoreError> {
     let leaving = view.get(&of(ON_ITS_WAY, &row.terms.agreement))?.is_some();
     let course = &row.course;
     Ok(leaving || course.terminated.is_some() || !course.suspended.is_empty())
+}
+
+/// Whether all signed a next version that has begun. Once the time of the last one is over too,
+/// nothing is left that it gave way to, and it is over as any other.
+fn is_replaced(view: &dyn Read, row: &Agreement, at: Timestamp) -> Result<bool, StoreError> {
+    if row.state(at) != AgreementState::Superseded {
+        return Ok(false);
+    }
+    let mut seen = BTreeSet::new();
+    let mut version = row.clone();
+    while at >= version.terms.ends_at && seen.insert(version.terms.agreement.clone()) {
+        let Some(next) = version.course.successor.filter(|next| next.starts_at <= at) else {
+            return Ok(false);
+        };
+        match state::agreement(view, &next.agreement)? {
+            Some(next) => version = next,
+            None => return Ok(true),
+        }
+    }
+    Ok(at < version.terms.ends_at)
 }
 
 /// Whether its terms speak of this.

@@ -306,3 +306,42 @@ fn nothing_rests_on_a_version_that_begins_before_the_one_that_it_follows() {
     assert_eq!(journal.way(on(3), false, NOW.plus_s(15)), GONE);
     assert_eq!(journal.way(on(1), false, NOW.plus_s(15)), None);
 }
+
+#[test]
+fn a_narrower_next_version_is_not_passed_by_with_a_permit_that_names_none() {
+    let mut journal = Journal::default();
+    let narrower = |n: u8, earlier: u8, ends_s: u64| {
+        let mut terms = terms(n, Some(earlier));
+        terms.purposes = vec![Purpose::Deliver];
+        terms.starts_at = NOW.plus_s(10);
+        terms.ends_at = NOW.plus_s(ends_s);
+        terms
+    };
+    journal.agreed(1, None).signed(2, narrower(2, 1, 200));
+    let way = |journal: &Journal, s: u64| journal.way(None, false, NOW.plus_s(s));
+    assert_eq!((way(&journal, 9), way(&journal, 10)), (None, GONE));
+    // For as long as the newest lasts, also past the end that the old one had.
+    assert_eq!((way(&journal, 199), way(&journal, 200)), (GONE, None));
+    journal.signed(3, narrower(3, 2, 300));
+    assert_eq!((way(&journal, 299), way(&journal, 300)), (GONE, None));
+}
+
+#[test]
+fn what_names_no_agreement_is_declined_where_not_all_can_be_looked_at() {
+    let mut journal = Journal::default();
+    journal.agreed(1, None);
+    let fill = |journal: &mut Journal, from: usize, until: usize| {
+        let row = Agreement::proposed(&agency("house"), terms(2, None), 0).unwrap();
+        journal.with(|view, _| {
+            for n in from..until {
+                let place = format!("isa-{n:08}");
+                put(view, key::of(key::AGREEMENT, place.as_bytes()), &row).unwrap();
+            }
+        });
+    };
+    fill(&mut journal, 0, state::MAX_ROWS - 2);
+    assert_eq!(journal.way(None, false, NOW), None);
+    fill(&mut journal, state::MAX_ROWS, state::MAX_ROWS + 1);
+    assert_eq!(journal.way(None, false, NOW), GONE);
+    assert_eq!(journal.way(on(1), false, NOW), None, "it is named");
+}

@@ -330,3 +330,41 @@ fn a_duty_binds_what_all_its_lists_speak_of() {
     let denied = about("basis = \"YCJA-119\"\ncategory = \"youth_record\"");
     assert_eq!(pdp.rule(&denied).obligations, Vec::<Obligation>::new());
 }
+
+/// A guard of the core that is lost opens nothing: each permit says it again.
+#[test]
+fn every_permit_that_rests_on_an_agreement_demands_that_it_is_active() {
+    let files = embedded_files();
+    let policies = files.iter().filter(|(path, _)| path.ends_with(".cedar"));
+    let mut found = 0;
+    for (path, text) in policies {
+        for rule in text
+            .split("@id(")
+            .filter(|r| r.contains("@rests_on(\"agreement\")"))
+        {
+            found += 1;
+            let active = "context.agreement.state == AgreementState::\"active\" &&";
+            assert!(
+                rule.contains(active),
+                "{path}: {}",
+                rule.lines().next().unwrap()
+            );
+        }
+    }
+    assert!(found >= 4, "{found}");
+    let forum = |state: &str| {
+        matter(&format!(
+            "requester = \"social_services\"\nholder = \"education\"\ncategory = \"attendance\"\n\
+             level = \"coded\"\nbasis = \"RPL-115\"\nagreements = [{{ state = \"{state}\" }}]\n\
+             case = {{ profile = \"info_house\" }}"
+        ))
+    };
+    for state in ["suspended", "superseded", "terminated"] {
+        let guard = format!("context.agreement.state == AgreementState::\"{state}\"");
+        let lost = format!("{guard} &&\n  context.purpose == Purpose::\"evaluate\"");
+        let files = with("policies/agreements.cedar", &guard, &lost);
+        let pdp = CedarPdp::load_dir(&files).unwrap();
+        assert_eq!(pdp.rule(&forum("active")).effect, Effect::Review);
+        assert_eq!(pdp.rule(&forum(state)).effect, Effect::Deny, "{state}");
+    }
+}

@@ -4,6 +4,7 @@ use super::{
     suspicion::{decides, emergency, office, someone, worker},
     *,
 };
+use crate::facts::sealed::PersonRecord;
 use crate::suspicion::{
     Finding, Kind, override_review,
     question::Passage,
@@ -187,6 +188,21 @@ fn at_the_holder_a_relative_of_the_person_does_not_review_the_emergency() {
     let word = Finding::Justified;
     assert_eq!(decides(&world.clinic, "aunt", &case, word), Err(REFUSED));
     assert_eq!(decides(&world.clinic, "second", &case, word), Ok(false));
+}
+
+#[test]
+fn at_the_holder_nobody_is_a_second_person_while_the_record_of_the_person_does_not_open() {
+    let (world, request) = emergency();
+    let people = state::people_by_handle(world.clinic.core.view(), &KNOWN).unwrap();
+    let names: Vec<_> = people.into_iter().map(|row| row.record).collect();
+    let [PersonRecord::Sealed(name)] = names.as_slice() else {
+        panic!("not one sealed record");
+    };
+    world.clinic.context.vault.destroy_named(name).unwrap();
+    let case = override_review::case_of(&request);
+    let word = Finding::Justified;
+    let unknown = Err(ErrorCode::Storage);
+    assert_eq!(decides(&world.clinic, "second", &case, word), unknown);
 }
 
 #[test]

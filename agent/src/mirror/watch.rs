@@ -28,7 +28,7 @@ const STALE_S: u64 = 600;
 /// Entries whose rules are verified in one go.
 const AT_ONCE: u64 = 5_000;
 
-/// Most overdue reviews that are alerts of their own.
+/// Most overdue reviews that become alerts at one look; the next look goes on.
 const MAX_OVERDUE: usize = 64;
 
 /// Most entries of a log that is fetched whole to prove a fork (64 bytes of memory each).
@@ -178,6 +178,16 @@ fn look_for_overdue_reviews(node: &Node, mirror: &Mirror) {
     }
 }
 
+/// What of `overdue` was not said yet, at most so much as one look says. Those that were said take
+/// no place of one that was not, however long nobody reviews them.
+fn new_of(overdue: &BTreeSet<String>, said: &mut BTreeSet<String>) -> Vec<String> {
+    said.retain(|what| overdue.contains(what));
+    let new = overdue.difference(said).take(MAX_OVERDUE);
+    let new: Vec<_> = new.cloned().collect();
+    said.extend(new.iter().cloned());
+    new
+}
+
 fn is_stale(since: Timestamp, now: Timestamp) -> bool {
     now >= since.plus_s(STALE_S)
 }
@@ -209,13 +219,10 @@ impl Mirror {
         if rules.next() != size || rules.fault().is_some() {
             return Vec::new();
         }
-        let overdue = rules.overdue_reviews(now, MAX_OVERDUE);
+        let overdue = rules.overdue_reviews(now, usize::MAX);
         drop(rules);
-        let overdue: BTreeSet<_> = overdue.iter().map(ToString::to_string).collect();
-        let mut noted = self.noted();
-        let new = overdue.difference(&noted.overdue).cloned().collect();
-        noted.overdue = overdue;
-        new
+        let overdue = overdue.iter().map(ToString::to_string).collect();
+        new_of(&overdue, &mut self.noted().overdue)
     }
 
     /// Verifies what is stored against the rules of the log, as the verification of an export
@@ -257,5 +264,26 @@ mod tests {
         assert!(is_stale(since, since.plus_s(STALE_S)));
         // A clock that is put back is no reason.
         assert!(!is_stale(since, Timestamp(0)));
+    }
+
+    #[test]
+    fn reviews_that_nobody_ever_does_hide_no_later_one() {
+        let name = |n: usize| format!("review {n:04}");
+        let mut overdue: BTreeSet<_> = (0..3 * MAX_OVERDUE).map(name).collect();
+        let mut said = BTreeSet::new();
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            let new = new_of(&overdue, &mut said);
+            assert_eq!(new.len(), MAX_OVERDUE);
+            all.extend(new);
+        }
+        assert!(all.iter().eq(&overdue), "each once");
+        assert!(new_of(&overdue, &mut said).is_empty());
+        overdue.insert(name(9_999));
+        assert_eq!(new_of(&overdue, &mut said), [name(9_999)]);
+        // One that was reviewed is forgotten.
+        overdue.remove(&name(0));
+        assert!(new_of(&overdue, &mut said).is_empty());
+        assert!(!said.contains(&name(0)));
     }
 }

@@ -98,13 +98,21 @@ fn released_by(view: &dyn Read, request: &RequestId) -> Result<Vec<String>, Erro
 }
 
 /// At the holder: the workers who by name may be the person of its record, or a relative.
+///
+/// # Errors
+/// The store, or a record does not open.
 fn like_the_person(
     context: &Context,
     view: &dyn Read,
     request: &RequestId,
 ) -> Result<Vec<String>, ErrorCode> {
+    // Of a record that does not open nobody can tell whose relative its person is.
+    let open = |row: &PersonRow| {
+        let person = sealed::open(&context.vault, view, row)?;
+        person.ok_or(ErrorCode::Storage)
+    };
     let people = people(view, request)?;
-    let people = sealed::open_all(&context.vault, view, &people)?;
+    let people = people.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let is_like = |worker: &&Worker| {
         let name = worker.name.as_ref();
         let is = |p: &ImportedPerson| name.is_some_and(|n| alike(n, &p.person) != Alike::No);
