@@ -164,6 +164,9 @@ fn an_answer_on_what_a_later_version_replaced_past_one_that_was_ended_early_is_f
     let (records, last) = then_says(&world, 0, Body::Agreement(Box::new(rival)));
     assert_refused(&records, last, Code::WrongState);
     world.now = world.now.plus_s(40);
+    // Something has to happen for the log to have a later time.
+    let other = world.agreement_terms(9);
+    says(&mut world, 0, Body::Agreement(Box::new(other)));
     let (records, last) = then_says(&world, 1, body);
     assert_refused(&records, last, Code::Withdrawn);
 }
