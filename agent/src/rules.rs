@@ -137,7 +137,8 @@ pub(crate) fn endorsed(
     state::put(view, key_of(&endorsement.bundle), &row)
 }
 
-/// What an agency that is shut out has endorsed counts no more, even if it comes back.
+/// What an agency that is shut out or has other keys has endorsed counts no more: it has to
+/// endorse again, once it is back or under its present keys.
 pub(crate) fn forgotten(view: &mut Overlay<'_>, agency: &AgencyId) -> Result<(), StoreError> {
     for mut row in proposals(view)? {
         if row.endorsed.remove(agency) {

@@ -94,6 +94,23 @@ fn who_was_shut_out_counts_neither_as_a_member_nor_as_one_who_endorsed() {
 }
 
 #[test]
+fn what_a_member_endorsed_under_former_keys_counts_no_more() {
+    let mut world = world(fact());
+    world.all_hear(EntryBody::BundleProposed { terms: next() });
+    world.all_hear_of_endorsement("mentors", &next(), false);
+    let keys = world.federation.public_keys("mentors");
+    world.all_hear(EntryBody::Enrolled {
+        agency: agency("mentors"),
+        keys,
+        token: Digest([3; 32]),
+        certificate: String::new(),
+    });
+    world.all_hear_of_endorsement("clinic", &next(), false);
+    world.all_hear(EntryBody::BundleActivated { bundle: NEXT });
+    assert_eq!(world.clinic_in_force(), RULES, "one of three");
+}
+
+#[test]
 fn rules_that_more_than_half_have_endorsed_are_in_force_and_wait_to_be_held() {
     let mut world = world(fact());
     let (stated, permit) = world.ask(KNOWN);
