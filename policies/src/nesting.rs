@@ -39,7 +39,10 @@ pub(crate) fn too_deep(text: &str, language: Language) -> Option<(usize, String)
         match byte {
             b'"' => skip_string(&mut bytes),
             b'/' if next == Some(b'/') => {
-                while bytes.next_if(|(_, b)| !matches!(b, b'\n' | b'\r')).is_some() {}
+                while bytes
+                    .next_if(|(_, b)| !matches!(b, b'\n' | b'\r'))
+                    .is_some()
+                {}
                 continue;
             }
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => {
