@@ -168,6 +168,8 @@ fn enrolled(
     let mut former = Vec::new();
     let mut since = index;
     if let Some(old) = state::member(view, agency)? {
+        // What the former keys have endorsed the present ones have not.
+        rules::forgotten(view, agency)?;
         former = old.former;
         if old.active {
             since = old.since;

@@ -6,10 +6,13 @@
 //! statement whose signature was checked: what the broker says is in force is noted beside it.
 //! Out of scope: the files ([`crate::bundles`]).
 
-use crate::state::{self, MAX_ROWS, key};
+use crate::{
+    state::{self, MAX_ROWS, key},
+    verify::CLOCK_SKEW_S,
+};
 use passerelle_model::{
     binary,
-    bundle::{BundleTerms, Proposal},
+    bundle::{BundleTerms, MAX_PROPOSALS, Proposal},
     bytes::Digest,
     error::ErrorCode,
     ids::AgencyId,
@@ -43,7 +46,8 @@ impl Rules {
     /// The rules by which this agent may work at `now`.
     ///
     /// # Errors
-    /// [`ErrorCode::BundleNotHeld`] before the log's beginning was heard, and once they are over;
+    /// [`ErrorCode::BundleNotHeld`] before the log's beginning was heard, before their time and once
+    /// they are over;
     /// [`ErrorCode::BundleNotEndorsed`] while the broker works by others than the agencies have
     /// endorsed.
     pub fn lawful(&self, now: Timestamp) -> Result<&BundleTerms, ErrorCode> {
@@ -51,7 +55,8 @@ impl Rules {
         if self.claimed != Some(terms.bundle) {
             return Err(ErrorCode::BundleNotEndorsed);
         }
-        if terms.is_over(now) {
+        // A broker whose clock is ahead puts nothing in force here before its time.
+        if terms.is_over(now) || terms.not_before > now.plus_s(CLOCK_SKEW_S) {
             return Err(ErrorCode::BundleNotHeld);
         }
         Ok(terms)
@@ -118,17 +123,31 @@ pub(crate) fn proposed(
             view.write(key_of(&old.terms.bundle), None);
         }
     }
+    // What an honest broker would not propose is neither kept nor fetched: else it could fill this
+    // agency's disk, or take the endorsements of one that waits by other terms for its rules.
+    let waiting = proposals(view)?;
+    let in_force = rules(view)?.in_force;
+    let follows = in_force.is_some_and(|before| terms.may_follow(&before, at).is_ok());
+    let is_known = waiting.iter().any(|p| p.terms.bundle == terms.bundle);
+    if !follows || is_known || waiting.len() >= MAX_PROPOSALS {
+        tracing::error!(index, bundle = %terms.bundle, "a proposal that can't be one is ignored");
+        return Ok(());
+    }
     let row = Proposal::new(terms.clone(), at, index);
     let row = row.map_err(|_| StoreError("journaled terms do not encode".to_owned()))?;
     state::put(view, key_of(&terms.bundle), &row)
 }
 
-/// Notes an endorsement whose signature was checked. One of other terms counts for nothing.
+/// Notes an endorsement whose signature was checked. One of other terms counts for nothing, nor
+/// does that of an agency that is no member then.
 pub(crate) fn endorsed(
     view: &mut Overlay<'_>,
     agency: &AgencyId,
     endorsement: &BundleEndorsement,
 ) -> Result<(), StoreError> {
+    if !state::member(view, agency)?.is_some_and(|member| member.active) {
+        return Ok(());
+    }
     let row = proposal(view, &endorsement.bundle)?;
     let Some(mut row) = row.filter(|row| row.digest == endorsement.terms) else {
         return Ok(());
@@ -137,7 +156,8 @@ pub(crate) fn endorsed(
     state::put(view, key_of(&endorsement.bundle), &row)
 }
 
-/// What an agency that is shut out has endorsed counts no more, even if it comes back.
+/// What an agency that is shut out or has other keys has endorsed counts no more: it has to
+/// endorse again, once it is back or under its present keys.
 pub(crate) fn forgotten(view: &mut Overlay<'_>, agency: &AgencyId) -> Result<(), StoreError> {
     for mut row in proposals(view)? {
         if row.endorsed.remove(agency) {

@@ -21,6 +21,16 @@ pub const MAX_PROPOSALS: usize = 16;
 /// Life of a proposal that is not endorsed, in seconds: thirty days.
 pub const PROPOSAL_LIFE_S: u64 = 30 * 86_400;
 
+/// How much higher a revision may be than the one before: one at the end of the numbers would be
+/// the last.
+pub const MAX_REVISION_STEP: u64 = 1_000;
+
+/// How far off the time may be at which rules come into force, in seconds: a year.
+pub const MAX_NOTICE_S: u64 = 366 * 86_400;
+
+/// Numbers from here on have no canonical form.
+const NUMBER_END: u64 = 1 << 53;
+
 /// What is proposed: the rules by their digest, and the place that they take.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BundleTerms {
@@ -65,7 +75,7 @@ impl BundleTerms {
     ///
     /// # Errors
     /// [`ErrorCode::Duplicate`] for what is in force already; [`ErrorCode::OutOfRange`] for a
-    /// revision that is not higher or terms that are over; [`ErrorCode::WrongState`] if they
+    /// revision that is not higher or far too high, terms that are over or far off; [`ErrorCode::WrongState`] if they
     /// replace others.
     pub fn may_follow(&self, in_force: &Self, now: Timestamp) -> Result<(), ErrorCode> {
         if self.bundle == in_force.bundle {
@@ -75,6 +85,14 @@ impl BundleTerms {
             return Err(ErrorCode::OutOfRange);
         }
         if self.expires_at.is_some_and(|end| end <= self.not_before) {
+            return Err(ErrorCode::OutOfRange);
+        }
+        let highest = in_force.revision.saturating_add(MAX_REVISION_STEP);
+        let numbers = [self.revision, self.expires_at.map_or(0, |end| end.0)];
+        if self.revision > highest
+            || self.not_before > now.plus_s(MAX_NOTICE_S)
+            || numbers.iter().any(|number| *number >= NUMBER_END)
+        {
             return Err(ErrorCode::OutOfRange);
         }
         if self.previous != Some(in_force.bundle) {
@@ -200,6 +218,35 @@ mod tests {
         assert_eq!(follows(&terms(1, 1, 8)), Err(ErrorCode::Duplicate));
         let over = terms(2, 1, 8).may_follow(&in_force, Timestamp(9_000));
         assert_eq!(over, Err(ErrorCode::OutOfRange));
+        assert_eq!(follows(&terms(2, 1, 1_007)), Ok(()));
+        assert_eq!(follows(&terms(2, 1, 1_008)), Err(ErrorCode::OutOfRange));
+        let far_off = |s: u64| BundleTerms {
+            not_before: now.plus_s(s),
+            expires_at: None,
+            ..terms(2, 1, 8)
+        };
+        assert_eq!(follows(&far_off(MAX_NOTICE_S)), Ok(()));
+        assert_eq!(
+            follows(&far_off(MAX_NOTICE_S + 1)),
+            Err(ErrorCode::OutOfRange)
+        );
+        let late = BundleTerms {
+            revision: NUMBER_END,
+            ..terms(2, 1, 8)
+        };
+        let at_the_end = BundleTerms {
+            revision: NUMBER_END - 1,
+            ..terms(1, 0, 7)
+        };
+        assert_eq!(
+            late.may_follow(&at_the_end, now),
+            Err(ErrorCode::OutOfRange)
+        );
+        let endless = BundleTerms {
+            expires_at: Some(Timestamp(NUMBER_END)),
+            ..terms(2, 1, 8)
+        };
+        assert_eq!(follows(&endless), Err(ErrorCode::OutOfRange));
         let never = BundleTerms {
             not_before: Timestamp(9_000),
             ..terms(2, 1, 8)

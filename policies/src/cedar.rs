@@ -4,7 +4,10 @@
 
 pub(crate) use crate::problem::{LoadError, Problem};
 
-use crate::problem::{line_at, line_of};
+use crate::{
+    nesting::{Language, too_deep},
+    problem::{line_at, line_of},
+};
 use cedar_policy::{
     ActionConstraint, EntityId, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet, Schema,
     ValidationMode, Validator,
@@ -30,6 +33,9 @@ pub(crate) fn type_name(name: &str) -> Result<EntityTypeName, String> {
 
 /// Parses a schema; a warning is an error.
 pub(crate) fn parse_schema(file: &str, text: &str) -> Result<Schema, LoadError> {
+    if let Some(problem) = nested(file, text, Language::Schema) {
+        return Err(problem.into());
+    }
     let (schema, warnings) = Schema::from_cedarschema_str(text)
         .map_err(|e| Problem::new(file, chain(&e)).in_line(labelled_line(text, &e)))?;
     let problems: Vec<_> = warnings.map(|w| Problem::new(file, w)).collect();
@@ -54,6 +60,9 @@ impl Policies {
     pub(crate) fn add_file(&mut self, file: &str, text: &str) -> Vec<Problem> {
         if text.len() > MAX_FILE_SIZE_BYTES {
             return vec![Problem::new(file, "larger than 256 KiB")];
+        }
+        if let Some(problem) = nested(file, text, Language::Policies) {
+            return vec![problem];
         }
         let parsed = match PolicySet::from_str(text) {
             Ok(parsed) => parsed,
@@ -138,6 +147,12 @@ impl Policies {
         let (file, _) = self.by_id.get(id)?;
         id_line(self.texts.get(file)?, id)
     }
+}
+
+/// What is nested too deeply for Cedar to read.
+fn nested(file: &str, text: &str, language: Language) -> Option<Problem> {
+    let (at, reason) = too_deep(text, language)?;
+    Some(Problem::new(file, reason).in_line(Some(line_at(text, at))))
 }
 
 fn id_line(text: &str, id: &str) -> Option<usize> {

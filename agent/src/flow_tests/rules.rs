@@ -94,6 +94,63 @@ fn who_was_shut_out_counts_neither_as_a_member_nor_as_one_who_endorsed() {
 }
 
 #[test]
+fn what_a_member_endorsed_under_former_keys_counts_no_more() {
+    let mut world = world(fact());
+    world.all_hear(EntryBody::BundleProposed { terms: next() });
+    world.all_hear_of_endorsement("mentors", &next(), false);
+    let keys = world.federation.public_keys("mentors");
+    world.all_hear(EntryBody::Enrolled {
+        agency: agency("mentors"),
+        keys,
+        token: Digest([3; 32]),
+        certificate: String::new(),
+    });
+    world.all_hear_of_endorsement("clinic", &next(), false);
+    world.all_hear(EntryBody::BundleActivated { bundle: NEXT });
+    assert_eq!(world.clinic_in_force(), RULES, "one of three");
+}
+
+#[test]
+fn a_proposal_that_cannot_follow_or_is_one_too_many_or_takes_anothers_place_is_ignored() {
+    let mut world = world(fact());
+    world.all_hear(EntryBody::BundleProposed { terms: next() });
+    let other_terms = BundleTerms {
+        revision: 2,
+        ..next()
+    };
+    world.all_hear(EntryBody::BundleProposed { terms: other_terms });
+    let of_another = BundleTerms {
+        bundle: Digest([6; 32]),
+        previous: Some(NEXT),
+        ..next()
+    };
+    world.all_hear(EntryBody::BundleProposed { terms: of_another });
+    let held = rules::proposals(world.clinic.core.view()).unwrap();
+    assert_eq!(held.len(), 1);
+    assert_eq!(held[0].terms, next());
+    for n in 0..20 {
+        let terms = BundleTerms {
+            bundle: Digest([100 + n; 32]),
+            ..next()
+        };
+        world.all_hear(EntryBody::BundleProposed { terms });
+    }
+    let held = rules::proposals(world.clinic.core.view()).unwrap();
+    assert_eq!(held.len(), passerelle_model::bundle::MAX_PROPOSALS);
+}
+
+#[test]
+fn rules_are_not_worked_by_before_their_time_by_the_clock_here() {
+    let mut rules = rules::Rules::founding(RULES);
+    let skew = crate::verify::CLOCK_SKEW_S;
+    let terms = rules.in_force.as_mut().unwrap();
+    terms.not_before = NOW.plus_s(skew);
+    assert!(rules.lawful(NOW).is_ok());
+    let before = rules.lawful(Timestamp(NOW.0 - 1));
+    assert_eq!(before.err(), Some(ErrorCode::BundleNotHeld));
+}
+
+#[test]
 fn rules_that_more_than_half_have_endorsed_are_in_force_and_wait_to_be_held() {
     let mut world = world(fact());
     let (stated, permit) = world.ask(KNOWN);

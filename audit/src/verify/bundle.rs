@@ -30,7 +30,8 @@ impl Bundles {
         self.in_force = Some(BundleTerms::founding(bundle));
     }
 
-    /// What an agency that is shut out has endorsed counts no more, even if it comes back.
+    /// What an agency that is shut out or has other keys has endorsed counts no more: it has to
+    /// endorse again, once it is back or under its present keys.
     pub(super) fn forget(&mut self, agency: &AgencyId) {
         for proposal in self.proposals.values_mut() {
             proposal.endorsed.remove(agency);

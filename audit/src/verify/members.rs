@@ -93,6 +93,7 @@ impl Ledger {
                 }
             }
         }
+        self.bundles.forget(name);
         let index = self.index;
         if let Some(member) = self.member_mut(agency) {
             member.keys = Some(keys.clone());

@@ -67,6 +67,17 @@ fn what_nobody_proposed_and_what_a_former_member_endorsed_do_not_count() {
 }
 
 #[test]
+fn what_a_member_endorsed_under_former_keys_does_not_count() {
+    let mut world = endorsed_by(3);
+    world.enrol(0);
+    let (records, last) = then(&world, ACTIVATED);
+    assert_refused(&records, last, Code::Activation);
+    world.say(0, endorsement(), Vec::new(), &[]);
+    let (records, _) = then(&world, ACTIVATED);
+    check(&export(&records)).unwrap();
+}
+
+#[test]
 fn an_endorsement_of_other_terms_or_with_anothers_signature_is_found() {
     let world = endorsed_by(1);
     let other = Body::BundleEndorsement(BundleEndorsement {

@@ -59,7 +59,8 @@ pub(super) fn activated(
     state::put(view, key::federation(), &row)
 }
 
-/// What an agency that is shut out has endorsed counts no more, even if it comes back.
+/// What an agency that is shut out or has other keys has endorsed counts no more: it has to
+/// endorse again, once it is back or under its present keys.
 pub(super) fn forgotten(view: &mut Overlay<'_>, agency: &AgencyId) -> Result<(), StoreError> {
     for mut row in state::proposals(view)? {
         if row.endorsed.remove(agency) {

@@ -148,6 +148,9 @@ fn enrolled(
     view.write(key::invitation(token), None);
     end_invitations(view, agency)?;
     for_all(view, index);
+    // What the former keys have endorsed the present ones have not: who invites a member anew, and
+    // takes its place, must not find its endorsements there.
+    bundle::forgotten(view, agency)?;
     // Who renews its keys has been here all along.
     let member = state::member(view, agency)?;
     let row = Agency {

@@ -110,6 +110,20 @@ fn who_is_shut_out_does_not_count_not_even_once_it_is_back() {
 }
 
 #[test]
+fn what_a_member_endorsed_under_former_keys_counts_no_more() {
+    let mut world = World::new();
+    let next = terms(NEXT, 1);
+    world.propose_rules(next.clone());
+    world.endorse(0, &next);
+    world.enrol(0);
+    world.endorse(1, &next);
+    assert_eq!(refused(world.activate(NEXT)), ErrorCode::BundleNotEndorsed);
+    // It may endorse again under those that it has now.
+    world.endorse(0, &next);
+    assert!(matches!(world.activate(NEXT), Reply::Done { .. }));
+}
+
+#[test]
 fn what_nobody_proposed_cannot_be_endorsed_nor_put_in_force() {
     let mut world = World::new();
     let next = terms(NEXT, 1);
@@ -283,11 +297,8 @@ fn carry_out(world: &mut World, op: &Op) {
         Op::Revoke(n) => {
             world.run(&Command::Revoke { agency: agency(*n) });
         }
-        Op::Enrol(n) => {
-            if state::member(&world.store, &agency(*n)).unwrap().is_none() {
-                world.enrol(*n);
-            }
-        }
+        // Who is a member already gets other keys.
+        Op::Enrol(n) => world.enrol(*n),
         Op::Wait(seconds) => world.now = world.now.plus_s(u64::from(*seconds)),
     }
 }
@@ -300,7 +311,10 @@ fn check_log(records: &[Record]) {
     let mut proposed: BTreeMap<Digest, BundleTerms> = BTreeMap::new();
     for record in records {
         match &record.entry.body {
-            EntryBody::Enrolled { agency, .. } => drop(members.insert(agency.clone())),
+            EntryBody::Enrolled { agency, .. } => {
+                members.insert(agency.clone());
+                endorsed.retain(|(who, _)| who != agency);
+            }
             EntryBody::Revoked { agency } => {
                 members.remove(agency);
                 endorsed.retain(|(who, _)| who != agency);
