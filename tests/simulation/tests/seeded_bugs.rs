@@ -48,11 +48,13 @@ bugs! {
 #[test]
 fn a_failing_story_is_made_short() {
     plant(Some(Bug::RenewalForNothing));
-    let shrunk = shrink(14, OPERATIONS, 120).expect("it fails");
+    // The first seed that fails. It moves when what is drawn moves; so does how few are enough.
+    let shrunk = shrink(85, OPERATIONS, 300).expect("it fails");
     plant(None);
     println!("{shrunk}");
     let broken = shrunk.outcome.broken.as_ref().expect("it still fails");
     assert_eq!(broken.promise, Promise::NothingIsStuck);
-    assert!(shrunk.ops.len() <= 12, "{} operations", shrunk.ops.len());
+    let left = shrunk.ops.len();
+    assert!(left * 5 <= OPERATIONS, "{left} operations of {OPERATIONS}");
     assert!(shrunk.outcome.lines.iter().any(|line| line.contains("** ")));
 }
