@@ -238,3 +238,36 @@ fn audit_cases_are_paged_by_time_the_newest_first() {
     assert_eq!(minutes(&last), [0]);
     assert!(record::page(view, last.last(), 2).unwrap().is_empty());
 }
+
+#[test]
+fn an_override_that_nobody_reviews_is_overdue_after_its_hours() {
+    let (world, request) = emergency();
+    let view = world.clinic.core.view();
+    let end = NOW.plus_s(48 * 3_600);
+    assert_eq!(record::waiting(view, Timestamp(end.0 - 1)).unwrap(), (1, 0));
+    assert_eq!(record::waiting(view, end).unwrap(), (1, 1));
+    let overdue = record::open_until(view, end).unwrap();
+    assert_eq!(overdue[0].case, override_review::case_of(&request));
+    decides(
+        &world.clinic,
+        "second",
+        &overdue[0].case,
+        Finding::Justified,
+    )
+    .unwrap();
+    assert_eq!(record::waiting(view, end).unwrap(), (0, 0));
+}
+
+#[test]
+fn an_override_that_the_broker_keeps_back_is_reviewed_all_the_same() {
+    let mut world = office(|_| ());
+    let (stated, mut permit) = world.ask(KNOWN);
+    permit.obligations = vec![Obligation::ReviewWithinHours(48)];
+    let kept_back = world.offer(&stated, &permit);
+    world.clinic_hears(EntryBody::HandlesEvaluated {
+        agency: agency("clinic"),
+        count: 1,
+    });
+    let heard = world.clinic.hears(NOW, kept_back).unwrap();
+    assert_eq!(heard, ["noticed", "audit_case_raised"]);
+}

@@ -69,6 +69,10 @@ macro_rules! codes {
     )*};
 }
 
+mod consents;
+
+pub use consents::{Capacity, ConsentGiver, ConsentMethod, Language};
+
 codes! {
     /// The sector of an agency.
     Sector ("sector") {
@@ -446,52 +450,6 @@ codes! {
         ThreatToOthers = "threat_to_others",
         /// Medical emergency.
         Medical = "medical",
-    }
-
-    /// Who gave a consent.
-    ConsentGiver ("consent giver") {
-        /// The person.
-        Subject = "self",
-        /// A parent or guardian.
-        Parent = "parent",
-        /// A substitute decision-maker.
-        Substitute = "substitute",
-    }
-
-    /// The giver's capacity as the worker recorded it.
-    Capacity ("capacity") {
-        /// Capable.
-        Capable = "capable",
-        /// A minor who may consent alone.
-        MatureMinor = "mature_minor",
-        /// Not capable: a parent or substitute gave it.
-        Substituted = "substituted",
-    }
-
-    /// How a consent was given.
-    ConsentMethod ("consent method") {
-        /// On paper.
-        Written = "written",
-        /// Aloud, before a witness.
-        VerbalWitnessed = "verbal_witnessed",
-        /// Electronically.
-        Electronic = "electronic",
-    }
-
-    /// Language in which a consent was explained and given.
-    Language ("language") {
-        /// English.
-        English = "en",
-        /// French.
-        French = "fr",
-        /// Inuktitut.
-        Inuktitut = "iu",
-        /// Cree.
-        Cree = "cr",
-        /// Innu.
-        Innu = "moe",
-        /// Another, through an interpreter.
-        Other = "other",
     }
 
     /// What came of a request at the holder. Public only as a commitment.
