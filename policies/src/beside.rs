@@ -17,7 +17,7 @@ use passerelle_model::{
     pdp::{Matter, Ruling},
 };
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// The ids of the policies that are satisfied by one question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,9 +71,9 @@ impl Oracle for Other<'_> {
         let question = self.question(action, set)?;
         let said = self.engine.satisfied(question).map_err(EvaluationError)?;
         Ok(if said.forbids.is_empty() && !said.permits.is_empty() {
-            Answer::Allowed(said.permits)
+            Answer::Allowed(Arc::new(said.permits))
         } else {
-            Answer::Denied(said.forbids)
+            Answer::Denied(Arc::new(said.forbids))
         })
     }
 }

@@ -26,7 +26,7 @@ use passerelle_model::{
     statement::{AgreementLine, Reliance},
     vocabulary::AgreementState,
 };
-use std::{cmp::Reverse, sync::Arc};
+use std::cmp::Reverse;
 
 /// Most consents, and most agreements, that are tried. The most promising come first.
 const MAX_CANDIDATES: usize = 8;
@@ -34,7 +34,7 @@ const MAX_CANDIDATES: usize = 8;
 /// A candidate consent.
 pub(crate) struct ConsentCandidate<'a> {
     pub(crate) consent: &'a Consent,
-    pub(crate) shape: Arc<ConsentShape>,
+    pub(crate) shape: ConsentShape,
     pub(crate) period: Period,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct ConsentCandidate<'a> {
 pub(crate) struct AgreementCandidate<'a> {
     pub(crate) agreement: &'a Agreement,
     pub(crate) line: Option<&'a AgreementLine>,
-    pub(crate) shape: Arc<AgreementShape>,
+    pub(crate) shape: AgreementShape,
     pub(crate) period: Period,
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn consents(matter: &Matter) -> Result<Vec<ConsentCandidate<'_>>, Sli
         let terms = &consent.terms;
         Ok(ConsentCandidate {
             consent,
-            shape: Arc::new(ConsentShape::of(consent, withdrawn, matter)),
+            shape: ConsentShape::of(consent, withdrawn, matter),
             period: Period::of(terms.given_at, terms.expires_at)?,
         })
     });
@@ -165,7 +165,7 @@ pub(crate) fn agreements(matter: &Matter) -> Result<Vec<AgreementCandidate<'_>>,
         Ok(AgreementCandidate {
             agreement,
             line,
-            shape: Arc::new(AgreementShape::of(agreement, line, matter)),
+            shape: AgreementShape::of(agreement, line, matter),
             period: Period::of(terms.starts_at, terms.ends_at)?,
         })
     });

@@ -8,7 +8,8 @@ use crate::{
     cedar::uid,
     entities::{Base, Slice, SliceError, Slicer},
     library::Library,
-    memory::{Memory, Question},
+    memory::Memory,
+    outline::{MatterOutline, Outline},
     pdp::EvaluationError,
     shape::{MatterShape, Times, millis},
 };
@@ -19,9 +20,12 @@ use std::{cell::OnceCell, collections::BTreeSet, sync::Arc};
 /// What Cedar says of one action with one set of candidates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    Allowed(BTreeSet<String>),
-    Denied(BTreeSet<String>),
+    Allowed(Rules),
+    Denied(Rules),
 }
+
+/// The ids of the policies that an answer rests on.
+pub(crate) type Rules = Arc<BTreeSet<String>>;
 
 /// Who is asked: Cedar, or another engine in its place ([`crate::beside`]).
 pub(crate) trait Oracle {
@@ -57,9 +61,11 @@ impl Evaluator {
     }
 
     pub(crate) fn begin(&self, matter: &Matter) -> Result<Evaluation<'_>, EvaluationError> {
+        let shape = MatterShape::of(matter);
         Ok(Evaluation {
             evaluator: self,
-            matter: Arc::new(MatterShape::of(matter)),
+            outline: MatterOutline::of(&shape).filter(|_| self.memory.is_on()),
+            matter: shape,
             at: millis(matter.at)?,
             base: OnceCell::new(),
         })
@@ -69,7 +75,9 @@ impl Evaluator {
 /// One matter before Cedar.
 pub(crate) struct Evaluation<'a> {
     evaluator: &'a Evaluator,
-    matter: Arc<MatterShape>,
+    matter: MatterShape,
+    /// If answers about it are remembered.
+    outline: Option<MatterOutline>,
     at: i64,
     /// Built when something is asked that is not remembered.
     base: OnceCell<Base>,
@@ -83,18 +91,17 @@ impl Oracle for Evaluation<'_> {
             consent: set.consent.map(|c| c.period),
             agreement: set.agreement.map(|a| a.period),
         };
-        let question = Question {
-            action,
-            matter: Arc::clone(&self.matter),
-            consent: set.consent.map(|c| Arc::clone(&c.shape)),
-            agreement: set.agreement.map(|a| Arc::clone(&a.shape)),
-            order: times.order(),
-        };
-        if let Some(answer) = self.evaluator.memory.recall(&question) {
+        let question = self
+            .outline
+            .and_then(|outline| Outline::of(action, &self.matter, outline, set, &times));
+        let memory = &self.evaluator.memory;
+        if let Some(answer) = question.as_ref().and_then(|asked| memory.recall(asked)) {
             return Ok(answer);
         }
         let answer = self.evaluate(action, &self.slice(set)?)?;
-        self.evaluator.memory.note(question, &answer);
+        if let Some(question) = question {
+            memory.note(question, &answer);
+        }
         Ok(answer)
     }
 }
@@ -118,8 +125,8 @@ impl Evaluation<'_> {
         };
         slicer.slice(
             base,
-            set.consent.map(|c| (c.shape.as_ref(), c.period)),
-            set.agreement.map(|a| (a.shape.as_ref(), a.period)),
+            set.consent.map(|c| (&c.shape, c.period)),
+            set.agreement.map(|a| (&a.shape, a.period)),
         )
     }
 
@@ -140,7 +147,7 @@ impl Evaluation<'_> {
         if let Some(error) = diagnostics.errors().next() {
             return Err(EvaluationError(error.to_string()));
         }
-        let rules = diagnostics.reason().map(ToString::to_string).collect();
+        let rules = Arc::new(diagnostics.reason().map(ToString::to_string).collect());
         Ok(match response.decision() {
             Decision::Allow => Answer::Allowed(rules),
             Decision::Deny => Answer::Denied(rules),

@@ -27,6 +27,7 @@ pub mod local;
 mod local_cases;
 mod memory;
 mod nesting;
+mod outline;
 mod packs;
 mod pdp;
 mod problem;

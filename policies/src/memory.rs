@@ -4,70 +4,42 @@
 //! bundle may be remembered so. Out of scope: the answers themselves.
 //!
 //! An evaluation costs a hundred times what it costs to look one up, and most requests of a day ask
-//! what was asked before, of another person. An answer follows from the action, the shape and the
-//! times alone ([`crate::shape`]). If policies do nothing with times but compare them with each
-//! other, it follows from the order of the times. A bundle that does more with one, such as
-//! arithmetic or a date in the text of a policy, is not remembered: slower, never wrong.
+//! what was asked before, of another person by another agency. An answer follows from the action,
+//! the shape and the times alone ([`crate::shape`]). If policies do nothing with times but compare
+//! them with each other, it follows from the order of the times; if they name no agency, it is the
+//! same for all agencies that stand in the same lists ([`crate::outline`]). A bundle that does more,
+//! such as arithmetic on a time, a date or an agency in the text of a policy, is not remembered:
+//! slower, never wrong.
 
-use crate::{
-    evaluation::Answer,
-    shape::{AgreementShape, ConsentShape, MatterShape, Order},
-};
+use crate::{evaluation::Answer, outline::Outline};
 use cedar_policy::PolicySet;
 use serde_json::Value;
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// Most answers that are remembered, at about 2 KiB each. When it is full all are forgotten: what
-/// is common comes back at once.
-const MAX_ANSWERS: usize = 8_192;
-/// Most entries of lists in a question that is remembered. Common papers name a few parties; long
-/// lists would make memory of it.
-const MAX_LISTED: usize = 32;
+/// Most answers that are remembered, at about half a KiB each. When it is full all are forgotten:
+/// what is common comes back at once.
+const MAX_ANSWERS: usize = 32_768;
 
 /// The attributes that are times.
 const TIMES: [&str; 5] = ["at", "given_at", "expires_at", "starts_at", "ends_at"];
 /// The operators that only look at the order of what they compare.
 const COMPARISONS: [&str; 6] = ["<", "<=", ">", ">=", "==", "!="];
 
-/// All that an answer follows from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Question {
-    pub(crate) action: &'static str,
-    pub(crate) matter: Arc<MatterShape>,
-    pub(crate) consent: Option<Arc<ConsentShape>>,
-    pub(crate) agreement: Option<Arc<AgreementShape>>,
-    pub(crate) order: Order,
-}
-
-impl Question {
-    fn listed(&self) -> usize {
-        let consent = self.consent.as_ref().map_or(0, |consent| {
-            let agencies = consent.recipients.len() + consent.disclosers.len();
-            agencies + consent.categories.len() + consent.purposes.len()
-        });
-        let agreement = self.agreement.as_ref().map_or(0, |agreement| {
-            agreement.parties.len() + agreement.purposes.len() + agreement.bases.len()
-        });
-        let plan = self.matter.case.as_ref().map_or(0, |case| case.plan.len());
-        consent + agreement + plan
-    }
-}
-
 /// See the module.
 pub(crate) struct Memory {
-    /// Whether the policies may be remembered by the order of times.
-    by_order: bool,
-    answers: Mutex<HashMap<Question, Answer>>,
+    /// Whether the policies see nothing but what an outline tells.
+    by_outline: bool,
+    answers: Mutex<HashMap<Outline, Answer>>,
 }
 
 impl Memory {
     /// An empty memory for these policies.
     pub(crate) fn of(policies: &PolicySet) -> Self {
         Self {
-            by_order: only_orders_times(policies),
+            by_outline: only_sees_outlines(policies),
             answers: Mutex::default(),
         }
     }
@@ -75,24 +47,29 @@ impl Memory {
     /// One that remembers nothing.
     pub(crate) fn none() -> Self {
         Self {
-            by_order: false,
+            by_outline: false,
             answers: Mutex::default(),
         }
     }
 
-    fn answers(&self) -> MutexGuard<'_, HashMap<Question, Answer>> {
+    fn answers(&self) -> MutexGuard<'_, HashMap<Outline, Answer>> {
         // Answers go in whole.
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether anything is remembered of these policies.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.by_outline
+    }
+
     /// What was said, if it was asked before.
-    pub(crate) fn recall(&self, question: &Question) -> Option<Answer> {
+    pub(crate) fn recall(&self, question: &Outline) -> Option<Answer> {
         self.answers().get(question).cloned()
     }
 
     /// Remembers an answer.
-    pub(crate) fn note(&self, question: Question, answer: &Answer) {
-        if !self.by_order || question.listed() > MAX_LISTED {
+    pub(crate) fn note(&self, question: Outline, answer: &Answer) {
+        if !self.by_outline {
             return;
         }
         let mut answers = self.answers();
@@ -104,11 +81,24 @@ impl Memory {
 }
 
 /// Whether every time in the policies is compared with another time, and nothing else is done with
-/// it. A policy that can't be looked into counts as one that does more.
-fn only_orders_times(policies: &PolicySet) -> bool {
-    policies
-        .policies()
-        .all(|policy| policy.to_json().is_ok_and(|json| is_orderly(&json)))
+/// it, and no agency is named. A policy that can't be looked into counts as one that does more.
+fn only_sees_outlines(policies: &PolicySet) -> bool {
+    policies.policies().all(|policy| {
+        let json = policy.to_json();
+        json.is_ok_and(|json| is_orderly(&json) && !names_agency(&json))
+    })
+}
+
+/// Whether an agency stands in the text, in the scope or in a condition.
+fn names_agency(value: &Value) -> bool {
+    match value {
+        Value::Object(fields) => {
+            let is_agency = fields.get("type").is_some_and(|name| name == "Agency");
+            is_agency || fields.values().any(names_agency)
+        }
+        Value::Array(values) => values.iter().any(names_agency),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 fn is_orderly(value: &Value) -> bool {
@@ -158,13 +148,13 @@ mod tests {
 
     fn orderly(condition: &str) -> bool {
         let text = format!("permit (principal, action, resource) when {{ {condition} }};");
-        only_orders_times(&PolicySet::from_str(&text).expect("a policy"))
+        only_sees_outlines(&PolicySet::from_str(&text).expect("a policy"))
     }
 
     #[test]
     fn the_shipped_bundle_can_be_remembered() {
         let library = crate::library::Library::load(&crate::library::embedded_files());
-        assert!(only_orders_times(&library.expect("it loads").policies));
+        assert!(only_sees_outlines(&library.expect("it loads").policies));
     }
 
     #[test]
@@ -178,6 +168,30 @@ mod tests {
         assert!(orderly("resource.level <= resource.max_level"));
         assert!(orderly(
             "if context.at < context.agreement.ends_at then true else false"
+        ));
+    }
+
+    #[test]
+    fn a_policy_that_names_an_agency_is_not() {
+        for condition in [
+            "principal.agency == Agency::\"clinic\"",
+            "context has consent && context.consent.recipients.contains(Agency::\"clinic\")",
+            "context.agreement.parties == [resource.holder, Agency::\"clinic\"]",
+            "{\"a\": Agency::\"clinic\"} == {\"a\": principal.agency}",
+        ] {
+            assert!(!orderly(condition), "{condition}");
+        }
+        for scope in [
+            "principal in Agency::\"a\"",
+            "principal is Worker in Agency::\"a\"",
+        ] {
+            let text = format!("permit ({scope}, action, resource);");
+            assert!(!only_sees_outlines(
+                &PolicySet::from_str(&text).expect("a policy")
+            ));
+        }
+        assert!(orderly(
+            "principal.agency is Agency && principal.agency != resource.holder"
         ));
     }
 

@@ -17,7 +17,7 @@ use crate::{
     candidates::{Candidates, agreements, candidate_sets, consents, on_agreement},
     cedar::LoadError,
     entities::SliceError,
-    evaluation::{Answer, Evaluator, Oracle},
+    evaluation::{Answer, Evaluator, Oracle, Rules},
     library::{
         AGREEMENT_ABSENT, CONSENT_ABSENT, Library, NO_RULE_PERMITS, POLICY_ERROR, embedded_files,
     },
@@ -148,7 +148,7 @@ impl CedarPdp {
                     return self.allow(matter, Effect::Permit, &rules, set);
                 }
                 // Not by what the request relies on: it counts as if no rule permitted.
-                Answer::Allowed(_) => BTreeSet::new(),
+                Answer::Allowed(_) => Rules::default(),
                 Answer::Denied(rules) => rules,
             };
             tried.push((set, against));
@@ -158,7 +158,7 @@ impl CedarPdp {
                 Answer::Allowed(rules) if self.may_carry(matter, &rules, set) => {
                     return self.review(matter, &rules, &against, set);
                 }
-                Answer::Allowed(_) => denials.push(BTreeSet::new()),
+                Answer::Allowed(_) => denials.push(Rules::default()),
                 // What stands against a consent is no reason if the request relies on an agreement.
                 Answer::Denied(_) if on_agreement(matter) && set.consent.is_some() => {}
                 Answer::Denied(rules) => denials.push(rules),
@@ -243,14 +243,14 @@ impl CedarPdp {
     fn deny(
         &self,
         matter: &Matter,
-        denials: &[BTreeSet<String>],
+        denials: &[Rules],
         consents: usize,
         agreements: usize,
     ) -> Ruling {
-        let mut always = denials.first().cloned().unwrap_or_default();
+        let mut always = denials.first().map(|d| (**d).clone()).unwrap_or_default();
         always.retain(|rule| denials.iter().all(|d| d.contains(rule)));
         let mut rules = if always.is_empty() {
-            denials.iter().flatten().cloned().collect()
+            denials.iter().flat_map(|d| d.iter()).cloned().collect()
         } else {
             always
         };

@@ -1,6 +1,7 @@
 //! Properties over arbitrary matters, which no list of cases can reach.
 
 mod conflicts;
+mod names;
 
 use crate::{CedarPdp, cases::Input};
 use passerelle_model::{

@@ -21,7 +21,7 @@ use passerelle_model::{
 };
 
 /// One of the two agencies.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Party {
     pub(crate) agency: AgencyId,
     pub(crate) sector: Sector,
@@ -39,7 +39,7 @@ impl Party {
 }
 
 /// The case, whichever it is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CaseShape {
     pub(crate) profile: Profile,
     pub(crate) stage: Stage,
@@ -67,7 +67,7 @@ impl CaseShape {
 }
 
 /// All but the candidates.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MatterShape {
     pub(crate) requester: Party,
     pub(crate) holder: Party,
@@ -99,7 +99,7 @@ impl MatterShape {
 }
 
 /// A candidate consent, without its times.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ConsentShape {
     pub(crate) giver: ConsentGiver,
     pub(crate) capacity: Capacity,
@@ -133,7 +133,7 @@ impl ConsentShape {
 }
 
 /// The line of an agreement from holder to requester.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LineShape {
     pub(crate) from: AgencyId,
     pub(crate) to: AgencyId,
@@ -142,7 +142,7 @@ pub(crate) struct LineShape {
 }
 
 /// A candidate agreement, without its times.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AgreementShape {
     pub(crate) parties: Vec<AgencyId>,
     pub(crate) signed_by_all: bool,

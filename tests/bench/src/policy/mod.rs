@@ -38,8 +38,10 @@ struct Point {
     permits: u64,
     reviews: u64,
     denials: u64,
-    /// As the broker decides.
+    /// As the broker decides, once such questions have been asked.
     ours: Spread,
+    /// As the broker decides, each question asked for the first time, from an empty memory.
+    first: Spread,
     /// Cedar each time.
     cedar: Spread,
     /// regorus, with the question made for it.
@@ -97,6 +99,7 @@ fn measure(ways: &Ways, world: &World, agreements: u64) -> Result<Point> {
     let questions = (0..QUESTIONS)
         .map(|n| world.question(&mut draw, n))
         .collect::<Result<Vec<_>>>()?;
+    let first = first_time(world, &questions)?;
     let counts = agree(ways, world, &questions)?;
     let mut ours = Vec::new();
     let mut cedar = Vec::new();
@@ -131,10 +134,20 @@ fn measure(ways: &Ways, world: &World, agreements: u64) -> Result<Point> {
         reviews,
         denials,
         ours: spread(ours.into_iter()),
+        first: spread(first.into_iter()),
         cedar: spread(cedar.into_iter()),
         regorus: spread(regorus.into_iter()),
         regorus_alone: spread(alone.into_iter()),
     })
+}
+
+/// Every question once, by a decision point that has just been started.
+fn first_time(world: &World, questions: &[RequestRow]) -> Result<Vec<f64>> {
+    let started = CedarPdp::load_embedded()?;
+    let times = questions
+        .iter()
+        .map(|row| timed(|| Ok(started.try_rule(&*collect(world, row)?)?)));
+    times.collect()
 }
 
 /// Microseconds on the clock.
@@ -179,18 +192,20 @@ fn table(points: &[Point]) -> Result<String> {
     let mut text = format!(
         "One decision: facts collected, entities built and validated, all packs loaded.\n\
          Microseconds, {CONSENTS} consents, {QUESTIONS} questions. As the broker decides it remembers\n\
-         what Cedar said of a shape; the others evaluate each time. All say the same of each case.\n\n\
-         {:>10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}\n",
-        "agreements", "ours", "", "Cedar", "", "regorus", "", "of it in", "regorus"
+         what Cedar said of a shape (first: of an empty memory, each question once); the others\n\
+         evaluate each time. All say the same of each case.\n\n\
+         {:>10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}\n",
+        "agreements", "ours", "", "first", "", "Cedar", "", "regorus", "", "of it in", "regorus"
     );
     writeln!(
         text,
-        "{:>10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
-        "", "p50", "p99", "p50", "p99", "p50", "p99", "p50", "p99"
+        "{:>10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "", "p50", "p99", "p50", "p99", "p50", "p99", "p50", "p99", "p50", "p99"
     )?;
     for point in points {
         let s = [
             &point.ours,
+            &point.first,
             &point.cedar,
             &point.regorus,
             &point.regorus_alone,
