@@ -7,7 +7,9 @@ use crate::{
 use passerelle_model::{
     pdp::{Effect, Matter, Obligation, PolicyDecisionPoint as _, Ruling},
     statement::Item,
-    vocabulary::{Capacity, Category, EmergencyKind, LegalBasis, Level, Profile, Purpose, Sector},
+    vocabulary::{
+        Capacity, Category, EmergencyKind, LegalBasis, Level, Profile, Purpose, Sector, WorkerRole,
+    },
 };
 use proptest::{prelude::*, sample::select};
 use std::{collections::BTreeSet, sync::LazyLock};
@@ -35,6 +37,8 @@ fn question() -> impl Strategy<Value = Question> {
         1 => Just((LegalBasis::Cfr42s231, drugs, social, health)),
         1 => Just((LegalBasis::Cfr42s251, drugs, health, health)),
         1 => Just((LegalBasis::Rpl115, Category::Attendance, social, school)),
+        1 => Just((LegalBasis::Ycja119, youth, social, Sector::Corrections)),
+        1 => Just((LegalBasis::Pa82m, Category::Attendance, social, school)),
     ]
 }
 
@@ -68,6 +72,9 @@ fn law() -> impl Strategy<Value = Matter> {
             if basis == LegalBasis::Cfr42s251 {
                 (matter.purpose, matter.emergency) =
                     (Purpose::Emergency, Some(EmergencyKind::Medical));
+                if bent > 2 {
+                    matter.role = WorkerRole::Clinician;
+                }
             }
             matter
         },
@@ -121,6 +128,8 @@ proptest! {
         if category == Category::SudTreatment {
             prop_assert!(to != Sector::LawEnforcement);
             prop_assert!(ruling.obligations.contains(&Obligation::NoRedisclosure));
+            let medical = [WorkerRole::Nurse, WorkerRole::Clinician].contains(&matter.role);
+            prop_assert!(medical || !by_emergency(&ruling));
         }
         if category == Category::YouthRecord {
             prop_assert!(matter.item.level <= Level::Contact);
@@ -128,7 +137,9 @@ proptest! {
             let canadian = ["MFIPPA", "FIPPA", "PHIPA", "CYFSA", "A2.1", "P39.1", "R22.1", "P34.1",
                 "FOIPReg", "PA-", "PIPEDA"];
             prop_assert!(!canadian.iter().any(|act| code.starts_with(act)));
+            prop_assert!(basis != LegalBasis::Consent);
             if code.starts_with("YCJA") {
+                prop_assert!(ruling.effect == Effect::Review);
                 let help = [Purpose::Plan, Purpose::Deliver, Purpose::FollowUp];
                 prop_assert!(help.contains(&matter.purpose));
                 prop_assert!(to != Sector::LawEnforcement);
@@ -136,7 +147,7 @@ proptest! {
                 prop_assert!(ruling.obligations.contains(&apart));
             }
         }
-        if basis == LegalBasis::Rpl115 {
+        if [LegalBasis::Rpl115, LegalBasis::Pa82m].contains(&basis) {
             prop_assert!(ruling.effect == Effect::Review && ruling.agreement.is_some());
         }
         if basis == LegalBasis::Ycja125 && !on_paper {

@@ -116,7 +116,7 @@ pub(super) async fn agreement_ends(world: &World, report: &mut Report) -> anyhow
             to: POLICE,
             items: &["contact_dates:coded"],
             purpose: "emergency",
-            basis: "P39.1-18.1",
+            basis: "A2.1-59.1",
             more: &["--emergency", "subject_in_danger"],
             why: "she is missing since noon and it is freezing; when did you last see her?",
             wait: Some(15),
