@@ -25,6 +25,8 @@ use passerelle_model::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
+/// Agreements by who may tell whom, signed by all or not.
+const BY_PAIR: &str = "agreementpair/";
 /// What was said of an agreement, in the order of the log.
 const TRAIL: &str = "agreementtrail/";
 /// Changes that this agency said and that have not come back from the log.
@@ -95,6 +97,37 @@ fn of(table: &str, id: &AgreementId) -> Vec<u8> {
     key::of(table, id.as_str().as_bytes())
 }
 
+/// The place of an agreement among those by which `from` may tell `to`; without an id the prefix.
+fn by_pair(from: &AgencyId, to: &AgencyId, id: &str) -> Vec<u8> {
+    [BY_PAIR, from.as_str(), "/", to.as_str(), "/", id]
+        .concat()
+        .into_bytes()
+}
+
+/// The agreements with a line from `from` to `to`, signed by all or not, in the order of their ids;
+/// `None` if there are `most` or more: among those that are not read one may be halted.
+///
+/// # Errors
+/// The store.
+pub(crate) fn between(
+    view: &dyn Read,
+    from: &AgencyId,
+    to: &AgencyId,
+    most: usize,
+) -> Result<Option<Vec<Agreement>>, StoreError> {
+    let prefix = by_pair(from, to, "");
+    let rows = view.scan(&prefix, None, most)?;
+    if rows.len() >= most {
+        return Ok(None);
+    }
+    let mut found = Vec::new();
+    for (place, _) in rows {
+        let id = place.get(prefix.len()..).unwrap_or_default();
+        found.extend(load::<Agreement>(view, &key::of(key::AGREEMENT, id))?);
+    }
+    Ok(Some(found))
+}
+
 /// What was said of an agreement.
 ///
 /// # Errors
@@ -142,6 +175,10 @@ pub(crate) fn proposed(
         early => early,
     };
     put(view, of(key::AGREEMENT, &id), &row)?;
+    for line in &row.terms.lines {
+        let place = by_pair(&line.from, &line.to, id.as_str());
+        view.write(place, Some(Vec::new()));
+    }
     let (agency, what) = (agency.clone(), What::Proposed);
     note(
         view,
@@ -340,26 +377,35 @@ pub(crate) fn in_the_way(
         }
         None if request.subject.is_none() || on_consent => Ok(None),
         None => {
-            let all = state::agreements(view)?;
-            // Among those that are not read one may be halted.
-            if all.len() >= state::MAX_ROWS {
-                return Ok(Some(ErrorCode::PermitWithdrawn));
+            let all = between(view, &permit.holder, &permit.requester, state::MAX_ROWS)?;
+            match all {
+                Some(all) => none_carries(view, permit, &all, at),
+                None => Ok(Some(ErrorCode::PermitWithdrawn)),
             }
-            for item in &permit.items {
-                let mut halted = false;
-                let mut carried = false;
-                for row in all.iter().filter(|row| covers(row, permit, item)) {
-                    let stands = carries(view, row, at)?;
-                    carried |= stands;
-                    halted |= !stands && (is_halted(view, row)? || is_replaced(view, row, at)?);
-                }
-                if halted && !carried {
-                    return Ok(Some(ErrorCode::PermitWithdrawn));
-                }
-            }
-            Ok(None)
         }
     }
+}
+
+/// Whether of the agreements in `all` that would carry an item one is out of force and none is in.
+fn none_carries(
+    view: &dyn Read,
+    permit: &Permit,
+    all: &[Agreement],
+    at: Timestamp,
+) -> Result<Option<ErrorCode>, StoreError> {
+    for item in &permit.items {
+        let mut halted = false;
+        let mut carried = false;
+        for row in all.iter().filter(|row| covers(row, permit, item)) {
+            let stands = carries(view, row, at)?;
+            carried |= stands;
+            halted |= !stands && (is_halted(view, row)? || is_replaced(view, row, at)?);
+        }
+        if halted && !carried {
+            return Ok(Some(ErrorCode::PermitWithdrawn));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a party took it out of force, or is about to.

@@ -336,6 +336,8 @@ fn what_names_no_agreement_is_declined_where_not_all_can_be_looked_at() {
             for n in from..until {
                 let place = format!("isa-{n:08}");
                 put(view, key::of(key::AGREEMENT, place.as_bytes()), &row).unwrap();
+                let between = by_pair(&agency("clinic"), &agency("house"), &place);
+                view.write(between, Some(Vec::new()));
             }
         });
     };
@@ -344,4 +346,77 @@ fn what_names_no_agreement_is_declined_where_not_all_can_be_looked_at() {
     fill(&mut journal, state::MAX_ROWS, state::MAX_ROWS + 1);
     assert_eq!(journal.way(None, false, NOW), GONE);
     assert_eq!(journal.way(on(1), false, NOW), None, "it is named");
+}
+
+/// One step: who proposes which agreement after which, with lines between whom; or a change.
+type Random = (u8, u8, [(u8, u8); 2], u8, u8);
+
+fn random_step(journal: &mut Journal, (n, earlier, lines, kind, by): Random) {
+    const NAMES: [&str; 3] = ["house", "clinic", "school"];
+    let name = |n: u8| NAMES[usize::from(n) % NAMES.len()];
+    if kind % 4 == 0 {
+        let change = [
+            SUSPEND,
+            Change::Lift,
+            Change::Terminate(AgreementReason::Other),
+        ];
+        journal.changed(n, name(by), change[usize::from(by) % 3]);
+        return;
+    }
+    let mut terms = terms(n, (earlier < n).then_some(earlier));
+    terms.parties.push(AgreementParty {
+        agency: agency("school"),
+        basis: LegalBasis::Gdpr6,
+    });
+    terms.lines = lines
+        .iter()
+        .map(|(from, to)| AgreementLine {
+            from: agency(name(*from)),
+            to: agency(name(*to)),
+            ..terms.lines[0].clone()
+        })
+        .collect();
+    terms.starts_at = NOW.minus_s(50).plus_s(u64::from(kind) * 10);
+    journal.signed(n, terms.clone());
+    if kind % 4 != 1 {
+        let signature = AgreementSignature {
+            agreement: id(n),
+            terms: passerelle_model::canonical::digest(&terms).unwrap(),
+        };
+        journal.with(|view, place| {
+            signed(view, &agency("school"), &signature, place).unwrap();
+        });
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn the_agreements_of_a_pair_are_those_that_a_look_at_all_finds(
+        steps in proptest::collection::vec(
+            (
+                1_u8..9,
+                0_u8..9,
+                [(0_u8..3, 0_u8..3), (0_u8..3, 0_u8..3)],
+                0_u8..12,
+                0_u8..9,
+            ),
+            1..24,
+        ),
+        after_s in 0_u64..200,
+    ) {
+        let mut journal = Journal::default();
+        for step in steps {
+            random_step(&mut journal, step);
+        }
+        let permit = permit();
+        let (from, to) = (&permit.holder, &permit.requester);
+        let all = state::agreements(&journal.store).unwrap();
+        let mut scanned = all.clone();
+        scanned.retain(|row| row.terms.lines.iter().any(|l| l.from == *from && l.to == *to));
+        let found = between(&journal.store, from, to, state::MAX_ROWS).unwrap();
+        proptest::prop_assert_eq!(found, Some(scanned));
+        let at = NOW.plus_s(after_s);
+        let by_scan = none_carries(&journal.store, &permit, &all, at).unwrap();
+        proptest::prop_assert_eq!(journal.way(None, false, at), by_scan);
+    }
 }

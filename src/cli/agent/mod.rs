@@ -8,6 +8,7 @@ pub(super) mod bundle;
 mod case;
 mod consent;
 mod consent_files;
+pub(super) mod preview;
 mod request;
 
 use super::{
@@ -120,6 +121,9 @@ Examples:
     /// What a second person has to look at: curious questions, emergencies that were claimed
     #[command(subcommand)]
     AuditCases(audit_case::Verb),
+    /// Show what the rules would let through about one person, without asking anybody
+    #[command(after_help = preview::EXAMPLES)]
+    Preview(preview::PreviewArgs),
     /// Ask another agency about one person, and wait for the decision
     #[command(after_help = request::EXAMPLES)]
     Request(request::RequestArgs),
@@ -249,6 +253,7 @@ pub(super) async fn run(global: Global, args: AgentArgs) -> Result<Exit, Failure
         Verb::Consent(verb) => consent::run(global, verb).await,
         Verb::Case(verb) => case::run(global, verb).await,
         Verb::AuditCases(verb) => audit_case::run(global, verb).await,
+        Verb::Preview(args) => preview::run(global, args).await,
         Verb::Request(args) => request::run(global, args).await,
         Verb::Requests { place } => {
             let mut node = backend::connect(&place.dir).await?;
