@@ -29,7 +29,7 @@ fn rulings(view: &PreviewView) -> Vec<ItemRuling> {
 }
 
 /// The draft of an agreement between house and clinic that is in force at once.
-const AGREEMENT: &str = "purposes = [\"plan\", \"deliver\"]\nends = \"2999-01-01\"\n\
+const AGREEMENT: &str = "purposes = [\"plan\", \"deliver\"]\nends = \"2090-01-01\"\n\
      [[parties]]\nagency = \"house\"\nbasis = \"FOIPReg-17.1\"\n\
      [[parties]]\nagency = \"clinic\"\nbasis = \"FOIPReg-17.1\"\n\
      [[lines]]\nfrom = \"clinic\"\nto = \"house\"\ncategory = \"appointment_status\"\n\
@@ -38,8 +38,10 @@ const AGREEMENT: &str = "purposes = [\"plan\", \"deliver\"]\nends = \"2999-01-01
 async fn agrees(offices: &Offices) -> Result<()> {
     let federation = &offices.federation;
     let draft = federation.file("agreement.toml", AGREEMENT)?;
-    let proposed = federation.agent_cli(HOUSE, "agreement propose", &[&draft]);
-    let id = proposed.await?.done()?.text("id")?;
+    let proposed = federation
+        .agent_cli(HOUSE, "agreement propose", &[&draft])
+        .await?;
+    let id = proposed.done()?.text("id")?;
     within(PATIENCE, "the clinic to sign", || async {
         let ran = federation
             .agent_cli(CLINIC, "agreement sign", &[&id])
@@ -120,9 +122,10 @@ async fn agrees_with_the_broker(offices: &Offices, what: &str) -> Result<Vec<Eff
 /// Waits until the house knows that a consent stands so.
 async fn stands_so(offices: &Offices, consent: &str, status: &str) -> Result<()> {
     within(PATIENCE, "the house to know of a consent", || async {
+        let consent = [consent];
         let shown = offices
             .federation
-            .agent_cli(HOUSE, "consent show", &[consent]);
+            .agent_cli(HOUSE, "consent show", &consent);
         let views: Vec<ConsentView> = serde_json::from_value(shown.await?.json)?;
         Ok(views.first().filter(|v| v.status == status).map(drop))
     })
