@@ -12,7 +12,7 @@ use crate::state::{self, key, load, put};
 use passerelle_model::{
     bytes::{Bytes, Digest},
     error::ErrorCode,
-    ids::{AgencyId, AgreementId},
+    ids::{AgencyId, AgreementId, FederationId},
     permit::Permit,
     records::Agreement,
     statement::{
@@ -40,7 +40,7 @@ const DOCUMENT: &str = "agreementtext/";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
-    /// Proposed it, and by that signed it.
+    /// Proposed it, and by that signed it unless people sign for it.
     Proposed,
     /// Signed it.
     Signed,
@@ -149,9 +149,21 @@ pub(crate) fn kept(view: &mut Overlay<'_>, id: &AgreementId, document: &Bytes) {
     view.write(of(DOCUMENT, id), Some(document.0.clone()));
 }
 
-fn note(view: &mut Overlay<'_>, id: &AgreementId, episode: Episode) -> Result<(), StoreError> {
+fn note(
+    view: &mut Overlay<'_>,
+    id: &AgreementId,
+    (index, at): (u64, Timestamp),
+    agency: &AgencyId,
+    what: What,
+) -> Result<(), StoreError> {
     let mut all = trail(view, id)?;
-    all.push(episode);
+    let agency = agency.clone();
+    all.push(Episode {
+        index,
+        at,
+        agency,
+        what,
+    });
     put(view, of(TRAIL, id), &all)
 }
 
@@ -160,18 +172,18 @@ pub(crate) fn proposed(
     view: &mut Overlay<'_>,
     agency: &AgencyId,
     terms: AgreementTerms,
-    (index, at): (u64, Timestamp),
+    place: (u64, Timestamp),
 ) -> Result<(), StoreError> {
     let id = terms.agreement.clone();
     if state::agreement(view, &id)?.is_some() {
         return Ok(());
     }
-    let mut row = Agreement::proposed(agency, terms, index)
+    let mut row = Agreement::proposed(agency, terms, place.0)
         .map_err(|_| StoreError("journaled terms do not encode".to_owned()))?;
-    // An honest log has no change of an agreement before it, and no version that begins before the
-    // one that it follows: nothing rests on this one.
+    // An honest log has no change of an agreement before it, and no version that can't follow the
+    // one that it names: nothing rests on this one.
     row.course.terminated = match load(view, &of(EARLY, &id))? {
-        None if begins_too_early(view, &row.terms)? => Some(agency.clone()),
+        None if !can_be(view, &row.terms)? => Some(agency.clone()),
         early => early,
     };
     put(view, of(key::AGREEMENT, &id), &row)?;
@@ -179,63 +191,56 @@ pub(crate) fn proposed(
         let place = by_pair(&line.from, &line.to, id.as_str());
         view.write(place, Some(Vec::new()));
     }
-    let (agency, what) = (agency.clone(), What::Proposed);
-    note(
-        view,
-        &id,
-        Episode {
-            index,
-            at,
-            agency,
-            what,
-        },
-    )
+    note(view, &id, place, agency, What::Proposed)
 }
 
-/// Whether it would be in force beside what it should come after.
-fn begins_too_early(view: &dyn Read, terms: &AgreementTerms) -> Result<bool, StoreError> {
-    let Some(earlier) = &terms.edition.supersedes else {
+/// Whether terms are such as an honest broker takes: not in force beside what they should come
+/// after, and with signatories as they can be, none of whom was left out.
+fn can_be(view: &dyn Read, terms: &AgreementTerms) -> Result<bool, StoreError> {
+    if !terms.has_sound_signatories() {
         return Ok(false);
-    };
-    let earlier = state::agreement(view, earlier)?;
-    Ok(earlier.is_some_and(|earlier| terms.starts_at < earlier.terms.starts_at))
+    }
+    let earlier = before(view, terms)?;
+    Ok(earlier.is_none_or(|earlier| {
+        earlier.terms.starts_at <= terms.starts_at && terms.keeps_signatories_of(&earlier.terms)
+    }))
+}
+
+/// The version before, if it is known here.
+fn before(view: &dyn Read, terms: &AgreementTerms) -> Result<Option<Agreement>, StoreError> {
+    match &terms.edition.supersedes {
+        Some(earlier) => state::agreement(view, earlier),
+        None => Ok(None),
+    }
 }
 
 /// A signature came from the log. Says whether it puts another version in force.
 pub(crate) fn signed(
     view: &mut Overlay<'_>,
+    federation: &FederationId,
     agency: &AgencyId,
     signature: &AgreementSignature,
-    (index, at): (u64, Timestamp),
+    place: (u64, Timestamp),
 ) -> Result<bool, StoreError> {
     let id = &signature.agreement;
     let Some(mut row) = state::agreement(view, id)? else {
         return Ok(false);
     };
-    // A signature under other terms than the ones seen here counts for nothing.
-    if row.digest != signature.terms || row.signed.contains(agency) || !row.has_party(agency) {
+    let earlier = before(view, &row.terms)?;
+    // One under other terms than the ones seen here counts for nothing, nor does one without enough
+    // of those who sign for the party.
+    let checked = row.check_signature(federation, agency, signature, earlier.as_ref());
+    if checked.is_err() {
         return Ok(false);
     }
     row.signed.push(agency.clone());
     put(view, of(key::AGREEMENT, id), &row)?;
-    let (agency, what) = (agency.clone(), What::Signed);
-    note(
-        view,
-        id,
-        Episode {
-            index,
-            at,
-            agency,
-            what,
-        },
-    )?;
+    note(view, id, place, agency, What::Signed)?;
     if !row.is_signed_by_all() {
         return Ok(false);
     }
-    let Some(earlier) = &row.terms.edition.supersedes else {
-        return Ok(false);
-    };
-    let Some(mut earlier) = state::agreement(view, earlier)? else {
+    // Read again: a log may have a version that follows itself.
+    let Some(mut earlier) = before(view, &row.terms)? else {
         return Ok(false);
     };
     if earlier.course.successor.is_none() {
@@ -281,7 +286,7 @@ pub(crate) fn changed(
     view: &mut Overlay<'_>,
     agency: &AgencyId,
     said: &AgreementChange,
-    (index, at): (u64, Timestamp),
+    place: (u64, Timestamp),
     statement: &Digest,
 ) -> Result<(), StoreError> {
     let id = &said.agreement;
@@ -299,19 +304,9 @@ pub(crate) fn changed(
     }
     row.change(agency, said.change);
     put(view, of(key::AGREEMENT, id), &row)?;
-    let agency = agency.clone();
-    note(
-        view,
-        id,
-        Episode {
-            index,
-            at,
-            agency,
-            what,
-        },
-    )?;
+    note(view, id, place, agency, what)?;
     if matches!(said.change, Change::Terminate(_)) {
-        unfollow(view, &row, at)?;
+        unfollow(view, &row, place.1)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod agreement;
 mod agreement_list;
 mod agreement_paper;
+mod agreement_sign;
 mod audit_case;
 pub(super) mod bundle;
 mod case;
