@@ -185,11 +185,16 @@ async fn is_told(federation: &Federation, person: &str) -> Result<()> {
     for (lang, told) in [
         (
             "en",
-            ["From clinic (health)", "DENIED", "Bear in mind:", "rule: "],
+            [
+                "From clinic (health care):",
+                "DENIED",
+                "Bear in mind:",
+                "rule: ",
+            ],
         ),
         (
             "fr",
-            ["Auprès de clinic (health)", "REFUSÉ", "À savoir", "règle"],
+            ["Auprès de clinic (santé)", "REFUSÉ", "À savoir", "règle"],
         ),
     ] {
         let args = ["agent", "preview", "--dir", &dir, "--person", person];

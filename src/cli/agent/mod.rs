@@ -376,6 +376,7 @@ fn done_text(global: Global, done: &Done, what: &str) -> Result<Exit, Failure> {
                 "{}: {what}, queued: it is sent when the broker can be reached",
                 done.id
             ),
+            "awaits_second" => format!("{}: a second worker has to do the same", done.id),
             other => format!("{}: {what}, {other}{log}", done.id),
         }
     })?;

@@ -11,7 +11,7 @@ use passerelle_model::{
     ids::{AgencyId, AgreementId, CaseId, ConsentId},
     pdp::Effect,
     statement::Item,
-    vocabulary::{EmergencyKind, LegalBasis, Purpose, labels},
+    vocabulary::{EmergencyKind, LegalBasis, Purpose, Sector, labels},
 };
 use passerelle_proto::{
     v1,
@@ -106,15 +106,22 @@ fn text(view: &PreviewView, lang: Lang) -> String {
     let french = lang == Lang::Fr;
     let mut out = String::new();
     for holder in &view.holders {
-        let head = if french { "Auprès de" } else { "From" };
+        let (head, colon) = match french {
+            true => ("Auprès de", "\u{a0}:"),
+            false => ("From", ":"),
+        };
+        let sector = holder.sector.parse::<Sector>();
+        let sector = sector.map_or(holder.sector.as_str(), |s| {
+            labels::sector(s, lang.language())
+        });
         // Writing to a string can't fail.
-        let _infallible = writeln!(out, "{head} {} ({}):\n", holder.holder, holder.sector);
+        let _infallible = writeln!(out, "{head} {} ({sector}){colon}\n", holder.holder);
         for effect in [Effect::Permit, Effect::Review, Effect::Deny] {
             of_effect(&mut out, holder, effect, lang);
         }
     }
     out.push_str(match french {
-        true => "À savoir :\n",
+        true => "À savoir\u{a0}:\n",
         false => "Bear in mind:\n",
     });
     for limit in &view.limits {
