@@ -143,6 +143,7 @@ mod tests {
             basis: LegalBasis::Gdpr6,
         };
         let terms = AgreementTerms {
+            signatories: Vec::new(),
             agreement: AgreementId::from_random([1; 16]),
             edition: Edition::default(),
             parties: vec![party("police-nord"), party("sante-centre")],

@@ -12,7 +12,7 @@ use crate::state::{self, key, load, put};
 use passerelle_model::{
     bytes::{Bytes, Digest},
     error::ErrorCode,
-    ids::{AgencyId, AgreementId},
+    ids::{AgencyId, AgreementId, FederationId},
     permit::Permit,
     records::Agreement,
     statement::{
@@ -25,6 +25,8 @@ use passerelle_model::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
+/// Agreements by who may tell whom, signed by all or not.
+const BY_PAIR: &str = "agreementpair/";
 /// What was said of an agreement, in the order of the log.
 const TRAIL: &str = "agreementtrail/";
 /// Changes that this agency said and that have not come back from the log.
@@ -38,7 +40,7 @@ const DOCUMENT: &str = "agreementtext/";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
-    /// Proposed it, and by that signed it.
+    /// Proposed it, and by that signed it unless people sign for it.
     Proposed,
     /// Signed it.
     Signed,
@@ -95,6 +97,37 @@ fn of(table: &str, id: &AgreementId) -> Vec<u8> {
     key::of(table, id.as_str().as_bytes())
 }
 
+/// The place of an agreement among those by which `from` may tell `to`; without an id the prefix.
+fn by_pair(from: &AgencyId, to: &AgencyId, id: &str) -> Vec<u8> {
+    [BY_PAIR, from.as_str(), "/", to.as_str(), "/", id]
+        .concat()
+        .into_bytes()
+}
+
+/// The agreements with a line from `from` to `to`, signed by all or not, in the order of their ids;
+/// `None` if there are `most` or more: among those that are not read one may be halted.
+///
+/// # Errors
+/// The store.
+pub(crate) fn between(
+    view: &dyn Read,
+    from: &AgencyId,
+    to: &AgencyId,
+    most: usize,
+) -> Result<Option<Vec<Agreement>>, StoreError> {
+    let prefix = by_pair(from, to, "");
+    let rows = view.scan(&prefix, None, most)?;
+    if rows.len() >= most {
+        return Ok(None);
+    }
+    let mut found = Vec::new();
+    for (place, _) in rows {
+        let id = place.get(prefix.len()..).unwrap_or_default();
+        found.extend(load::<Agreement>(view, &key::of(key::AGREEMENT, id))?);
+    }
+    Ok(Some(found))
+}
+
 /// What was said of an agreement.
 ///
 /// # Errors
@@ -116,9 +149,21 @@ pub(crate) fn kept(view: &mut Overlay<'_>, id: &AgreementId, document: &Bytes) {
     view.write(of(DOCUMENT, id), Some(document.0.clone()));
 }
 
-fn note(view: &mut Overlay<'_>, id: &AgreementId, episode: Episode) -> Result<(), StoreError> {
+fn note(
+    view: &mut Overlay<'_>,
+    id: &AgreementId,
+    (index, at): (u64, Timestamp),
+    agency: &AgencyId,
+    what: What,
+) -> Result<(), StoreError> {
     let mut all = trail(view, id)?;
-    all.push(episode);
+    let agency = agency.clone();
+    all.push(Episode {
+        index,
+        at,
+        agency,
+        what,
+    });
     put(view, of(TRAIL, id), &all)
 }
 
@@ -127,78 +172,75 @@ pub(crate) fn proposed(
     view: &mut Overlay<'_>,
     agency: &AgencyId,
     terms: AgreementTerms,
-    (index, at): (u64, Timestamp),
+    place: (u64, Timestamp),
 ) -> Result<(), StoreError> {
     let id = terms.agreement.clone();
     if state::agreement(view, &id)?.is_some() {
         return Ok(());
     }
-    let mut row = Agreement::proposed(agency, terms, index)
+    let mut row = Agreement::proposed(agency, terms, place.0)
         .map_err(|_| StoreError("journaled terms do not encode".to_owned()))?;
-    // An honest log has no change of an agreement before it, and no version that begins before the
-    // one that it follows: nothing rests on this one.
+    // An honest log has no change of an agreement before it, and no version that can't follow the
+    // one that it names: nothing rests on this one.
     row.course.terminated = match load(view, &of(EARLY, &id))? {
-        None if begins_too_early(view, &row.terms)? => Some(agency.clone()),
+        None if !can_be(view, &row.terms)? => Some(agency.clone()),
         early => early,
     };
     put(view, of(key::AGREEMENT, &id), &row)?;
-    let (agency, what) = (agency.clone(), What::Proposed);
-    note(
-        view,
-        &id,
-        Episode {
-            index,
-            at,
-            agency,
-            what,
-        },
-    )
+    for line in &row.terms.lines {
+        let place = by_pair(&line.from, &line.to, id.as_str());
+        view.write(place, Some(Vec::new()));
+    }
+    note(view, &id, place, agency, What::Proposed)
 }
 
-/// Whether it would be in force beside what it should come after.
-fn begins_too_early(view: &dyn Read, terms: &AgreementTerms) -> Result<bool, StoreError> {
-    let Some(earlier) = &terms.edition.supersedes else {
+/// Whether terms are such as an honest broker takes: not in force beside what they should come
+/// after, and with signatories as they can be, none of whom was left out.
+fn can_be(view: &dyn Read, terms: &AgreementTerms) -> Result<bool, StoreError> {
+    if !terms.has_sound_signatories() {
         return Ok(false);
-    };
-    let earlier = state::agreement(view, earlier)?;
-    Ok(earlier.is_some_and(|earlier| terms.starts_at < earlier.terms.starts_at))
+    }
+    let earlier = before(view, terms)?;
+    Ok(earlier.is_none_or(|earlier| {
+        earlier.terms.starts_at <= terms.starts_at && terms.keeps_signatories_of(&earlier.terms)
+    }))
+}
+
+/// The version before, if it is known here.
+fn before(view: &dyn Read, terms: &AgreementTerms) -> Result<Option<Agreement>, StoreError> {
+    match &terms.edition.supersedes {
+        Some(earlier) => state::agreement(view, earlier),
+        None => Ok(None),
+    }
 }
 
 /// A signature came from the log. Says whether it puts another version in force.
 pub(crate) fn signed(
     view: &mut Overlay<'_>,
+    federation: &FederationId,
     agency: &AgencyId,
     signature: &AgreementSignature,
-    (index, at): (u64, Timestamp),
+    place: (u64, Timestamp),
 ) -> Result<bool, StoreError> {
     let id = &signature.agreement;
     let Some(mut row) = state::agreement(view, id)? else {
         return Ok(false);
     };
-    // A signature under other terms than the ones seen here counts for nothing.
-    if row.digest != signature.terms || row.signed.contains(agency) || !row.has_party(agency) {
+    let earlier = before(view, &row.terms)?;
+    // One under other terms than the ones seen here counts for nothing, nor does one without enough
+    // of those who sign for the party.
+    let checked = row.check_signature(federation, agency, signature, earlier.as_ref());
+    if checked.is_err() {
         return Ok(false);
     }
     row.signed.push(agency.clone());
     put(view, of(key::AGREEMENT, id), &row)?;
-    let (agency, what) = (agency.clone(), What::Signed);
-    note(
-        view,
-        id,
-        Episode {
-            index,
-            at,
-            agency,
-            what,
-        },
-    )?;
+    note(view, id, place, agency, What::Signed)?;
     if !row.is_signed_by_all() {
         return Ok(false);
     }
-    let Some(earlier) = &row.terms.edition.supersedes else {
-        return Ok(false);
-    };
-    let Some(mut earlier) = state::agreement(view, earlier)? else {
+    // Read again: a log may have a version that follows itself.
+    let Some(mut earlier) = before(view, &row.terms)? else {
         return Ok(false);
     };
     if earlier.course.successor.is_none() {
@@ -244,7 +286,7 @@ pub(crate) fn changed(
     view: &mut Overlay<'_>,
     agency: &AgencyId,
     said: &AgreementChange,
-    (index, at): (u64, Timestamp),
+    place: (u64, Timestamp),
     statement: &Digest,
 ) -> Result<(), StoreError> {
     let id = &said.agreement;
@@ -262,19 +304,9 @@ pub(crate) fn changed(
     }
     row.change(agency, said.change);
     put(view, of(key::AGREEMENT, id), &row)?;
-    let agency = agency.clone();
-    note(
-        view,
-        id,
-        Episode {
-            index,
-            at,
-            agency,
-            what,
-        },
-    )?;
+    note(view, id, place, agency, what)?;
     if matches!(said.change, Change::Terminate(_)) {
-        unfollow(view, &row, at)?;
+        unfollow(view, &row, place.1)?;
     }
     Ok(())
 }
@@ -340,26 +372,35 @@ pub(crate) fn in_the_way(
         }
         None if request.subject.is_none() || on_consent => Ok(None),
         None => {
-            let all = state::agreements(view)?;
-            // Among those that are not read one may be halted.
-            if all.len() >= state::MAX_ROWS {
-                return Ok(Some(ErrorCode::PermitWithdrawn));
+            let all = between(view, &permit.holder, &permit.requester, state::MAX_ROWS)?;
+            match all {
+                Some(all) => none_carries(view, permit, &all, at),
+                None => Ok(Some(ErrorCode::PermitWithdrawn)),
             }
-            for item in &permit.items {
-                let mut halted = false;
-                let mut carried = false;
-                for row in all.iter().filter(|row| covers(row, permit, item)) {
-                    let stands = carries(view, row, at)?;
-                    carried |= stands;
-                    halted |= !stands && (is_halted(view, row)? || is_replaced(view, row, at)?);
-                }
-                if halted && !carried {
-                    return Ok(Some(ErrorCode::PermitWithdrawn));
-                }
-            }
-            Ok(None)
         }
     }
+}
+
+/// Whether of the agreements in `all` that would carry an item one is out of force and none is in.
+fn none_carries(
+    view: &dyn Read,
+    permit: &Permit,
+    all: &[Agreement],
+    at: Timestamp,
+) -> Result<Option<ErrorCode>, StoreError> {
+    for item in &permit.items {
+        let mut halted = false;
+        let mut carried = false;
+        for row in all.iter().filter(|row| covers(row, permit, item)) {
+            let stands = carries(view, row, at)?;
+            carried |= stands;
+            halted |= !stands && (is_halted(view, row)? || is_replaced(view, row, at)?);
+        }
+        if halted && !carried {
+            return Ok(Some(ErrorCode::PermitWithdrawn));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a party took it out of force, or is about to.

@@ -1,8 +1,10 @@
 use super::*;
+use crate::isa::endorse::ToSign;
+use passerelle_audit::keys::SigningKey;
 use passerelle_model::{
     bytes::{Commitment, PublicKey},
     ids::RequestId,
-    statement::{AgreementLine, AgreementParty, Edition},
+    statement::{AgreementLine, AgreementParty, Edition, Signatories},
     store::Memory,
     vocabulary::{Category, EmergencyKind, Level, Purpose, WorkerRole},
 };
@@ -12,6 +14,10 @@ const SUSPEND: Change = Change::Suspend(AgreementReason::Breach);
 
 fn agency(name: &str) -> AgencyId {
     name.parse().unwrap()
+}
+
+fn federation() -> FederationId {
+    "nord".parse().unwrap()
 }
 
 fn id(n: u8) -> AgreementId {
@@ -24,6 +30,7 @@ fn terms(n: u8, supersedes: Option<u8>) -> AgreementTerms {
         basis: LegalBasis::Gdpr6,
     };
     AgreementTerms {
+        signatories: Vec::new(),
         agreement: id(n),
         edition: Edition {
             supersedes: supersedes.map(id),
@@ -74,12 +81,13 @@ impl Journal {
 
     fn signed(&mut self, n: u8, terms: AgreementTerms) -> &mut Self {
         let signature = AgreementSignature {
+            endorsements: Vec::new(),
             agreement: id(n),
             terms: passerelle_model::canonical::digest(&terms).unwrap(),
         };
         self.with(|view, place| proposed(view, &agency("house"), terms, place).unwrap());
         self.with(|view, place| {
-            signed(view, &agency("clinic"), &signature, place).unwrap();
+            signed(view, &federation(), &agency("clinic"), &signature, place).unwrap();
         })
     }
 
@@ -336,6 +344,8 @@ fn what_names_no_agreement_is_declined_where_not_all_can_be_looked_at() {
             for n in from..until {
                 let place = format!("isa-{n:08}");
                 put(view, key::of(key::AGREEMENT, place.as_bytes()), &row).unwrap();
+                let between = by_pair(&agency("clinic"), &agency("house"), &place);
+                view.write(between, Some(Vec::new()));
             }
         });
     };
@@ -344,4 +354,147 @@ fn what_names_no_agreement_is_declined_where_not_all_can_be_looked_at() {
     fill(&mut journal, state::MAX_ROWS, state::MAX_ROWS + 1);
     assert_eq!(journal.way(None, false, NOW), GONE);
     assert_eq!(journal.way(on(1), false, NOW), None, "it is named");
+}
+
+/// The terms, with people who sign for the clinic.
+fn with_people(mut terms: AgreementTerms, people: &[u8]) -> AgreementTerms {
+    terms.signatories = vec![Signatories {
+        agency: agency("clinic"),
+        needed: 2,
+        keys: people.iter().map(|n| person(*n).public_key()).collect(),
+    }];
+    terms
+}
+
+fn person(n: u8) -> SigningKey {
+    SigningKey::from_seed(&[n; 32])
+}
+
+/// The clinic's signature of `terms`, with what these people endorsed of `seen`.
+fn signature_by(
+    terms: &AgreementTerms,
+    seen: &AgreementTerms,
+    people: &[u8],
+) -> AgreementSignature {
+    let to_sign = ToSign {
+        federation: federation(),
+        agency: agency("clinic"),
+        terms: seen.clone(),
+    };
+    let endorse = |n: &u8| to_sign.sign(&person(*n)).unwrap().into();
+    AgreementSignature {
+        agreement: terms.agreement.clone(),
+        terms: passerelle_model::canonical::digest(terms).unwrap(),
+        endorsements: people.iter().map(endorse).collect(),
+    }
+}
+
+#[test]
+fn a_broker_that_takes_a_signature_without_the_people_who_sign_puts_nothing_in_force_here() {
+    let mut journal = Journal::default();
+    let terms = with_people(terms(1, None), &[1, 2, 3]);
+    let proposal = terms.clone();
+    journal.with(|view, place| proposed(view, &agency("house"), proposal, place).unwrap());
+    let signs = |journal: &mut Journal, signature: &AgreementSignature| {
+        journal.with(|view, place| {
+            signed(view, &federation(), &agency("clinic"), signature, place).unwrap();
+        });
+        journal.way(on(1), false, NOW)
+    };
+    let other = with_people(self::terms(2, None), &[1, 2, 3]);
+    for signature in [
+        signature_by(&terms, &terms, &[]),
+        signature_by(&terms, &terms, &[1]),
+        signature_by(&terms, &terms, &[1, 1]),
+        signature_by(&terms, &terms, &[1, 9]),
+        signature_by(&terms, &other, &[1, 2]),
+    ] {
+        assert_eq!(signs(&mut journal, &signature), GONE);
+    }
+    assert_eq!(
+        signs(&mut journal, &signature_by(&terms, &terms, &[3, 1])),
+        None
+    );
+    // A version that drops them, or names them as none can be, is none.
+    journal.agreed(2, Some(1));
+    assert_eq!(journal.way(on(2), false, NOW), GONE);
+    assert_eq!(journal.way(on(1), false, NOW), None);
+    let mut unsound = with_people(self::terms(3, None), &[1]);
+    unsound.signatories[0].needed = 2;
+    journal.signed(3, unsound);
+    assert_eq!(journal.way(on(3), false, NOW), GONE);
+}
+
+/// One step: who proposes which agreement after which, with lines between whom; or a change.
+type Random = (u8, u8, [(u8, u8); 2], u8, u8);
+
+fn random_step(journal: &mut Journal, (n, earlier, lines, kind, by): Random) {
+    const NAMES: [&str; 3] = ["house", "clinic", "school"];
+    let name = |n: u8| NAMES[usize::from(n) % NAMES.len()];
+    if kind % 4 == 0 {
+        let change = [
+            SUSPEND,
+            Change::Lift,
+            Change::Terminate(AgreementReason::Other),
+        ];
+        journal.changed(n, name(by), change[usize::from(by) % 3]);
+        return;
+    }
+    let mut terms = terms(n, (earlier < n).then_some(earlier));
+    terms.parties.push(AgreementParty {
+        agency: agency("school"),
+        basis: LegalBasis::Gdpr6,
+    });
+    terms.lines = lines
+        .iter()
+        .map(|(from, to)| AgreementLine {
+            from: agency(name(*from)),
+            to: agency(name(*to)),
+            ..terms.lines[0].clone()
+        })
+        .collect();
+    terms.starts_at = NOW.minus_s(50).plus_s(u64::from(kind) * 10);
+    journal.signed(n, terms.clone());
+    if kind % 4 != 1 {
+        let signature = AgreementSignature {
+            endorsements: Vec::new(),
+            agreement: id(n),
+            terms: passerelle_model::canonical::digest(&terms).unwrap(),
+        };
+        journal.with(|view, place| {
+            signed(view, &federation(), &agency("school"), &signature, place).unwrap();
+        });
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn the_agreements_of_a_pair_are_those_that_a_look_at_all_finds(
+        steps in proptest::collection::vec(
+            (
+                1_u8..9,
+                0_u8..9,
+                [(0_u8..3, 0_u8..3), (0_u8..3, 0_u8..3)],
+                0_u8..12,
+                0_u8..9,
+            ),
+            1..24,
+        ),
+        after_s in 0_u64..200,
+    ) {
+        let mut journal = Journal::default();
+        for step in steps {
+            random_step(&mut journal, step);
+        }
+        let permit = permit();
+        let (from, to) = (&permit.holder, &permit.requester);
+        let all = state::agreements(&journal.store).unwrap();
+        let mut scanned = all.clone();
+        scanned.retain(|row| row.terms.lines.iter().any(|l| l.from == *from && l.to == *to));
+        let found = between(&journal.store, from, to, state::MAX_ROWS).unwrap();
+        proptest::prop_assert_eq!(found, Some(scanned));
+        let at = NOW.plus_s(after_s);
+        let by_scan = none_carries(&journal.store, &permit, &all, at).unwrap();
+        proptest::prop_assert_eq!(journal.way(None, false, at), by_scan);
+    }
 }

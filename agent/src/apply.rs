@@ -5,7 +5,7 @@ use crate::{
     agreements, apply_notice, erasure,
     event::{Event, Stated, Transaction, Verdict},
     imported::{self, Staged},
-    postponed, retention, settlement, standing,
+    postponed, retention, rules, settlement, standing,
     state::{self, AskRow, GivenRow, LabelRow, Meta, VerdictRow, key},
     suspicion::record,
     vault,
@@ -86,6 +86,9 @@ fn apply_event(
         } => {
             agreements::kept(view, agreement, document);
             Ok(())
+        }
+        Event::EndorsementAsked { proposal, worker } => {
+            rules::endorsement_asked(view, proposal, worker)
         }
     }
 }

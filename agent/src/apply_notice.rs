@@ -15,7 +15,7 @@ use passerelle_model::{
     bytes::{Commitment, Digest, Handle},
     commitment::{self, Field},
     entry::{Entry, EntryBody, StopCause},
-    ids::{AgencyId, RequestId},
+    ids::{AgencyId, FederationId, RequestId},
     pdp::Effect,
     permit::Permit,
     records::{Case, Consent, Decision, Withdrawn},
@@ -75,6 +75,7 @@ pub(crate) fn noticed(
             let source = Source {
                 notice,
                 statement: envelope.digest(),
+                federation: statement.federation,
                 at: entry.at,
             };
             said(view, me, agency, statement.body, &source)
@@ -206,6 +207,7 @@ struct Source<'a> {
     notice: &'a Noticed,
     /// Its digest.
     statement: Digest,
+    federation: FederationId,
     at: Timestamp,
 }
 
@@ -260,7 +262,7 @@ fn said(
         }
         Body::AgreementSignature(signature) => {
             let place = (notice.index, source.at);
-            match agreements::signed(view, agency, &signature, place)? {
+            match agreements::signed(view, &source.federation, agency, &signature, place)? {
                 true => note_withdrawal(view),
                 false => Ok(()),
             }

@@ -18,7 +18,7 @@ use passerelle_journal::durable_file::write_atomically;
 use passerelle_model::{
     bundle::BundleTerms, bytes::Digest, error::ErrorCode, store::Read, time::Timestamp,
 };
-use passerelle_policies::{Bundle, bundle::MAX_BUNDLE_BYTES, embedded_files};
+use passerelle_policies::{Bundle, CedarPdp, bundle::MAX_BUNDLE_BYTES, embedded_files};
 use passerelle_proto::v1::{BundleRequest, log_read_client::LogReadClient};
 use std::{
     collections::BTreeSet,
@@ -26,7 +26,7 @@ use std::{
     io::Read as _,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock, PoisonError, RwLock},
+    sync::{Arc, LazyLock, Mutex, PoisonError, RwLock},
     time::Duration,
 };
 use tokio::time::timeout;
@@ -44,6 +44,8 @@ pub struct Bundles {
     dir: PathBuf,
     shipped: Option<Digest>,
     held: RwLock<BTreeSet<Digest>>,
+    /// The decision point over the rules that were last asked for.
+    loaded: Mutex<Option<(Digest, Arc<CedarPdp>)>>,
 }
 
 impl Bundles {
@@ -65,6 +67,7 @@ impl Bundles {
             dir,
             shipped: *SHIPPED,
             held: RwLock::new(held),
+            loaded: Mutex::new(None),
         }
     }
 
@@ -111,6 +114,22 @@ impl Bundles {
             true => Ok(bundle),
             false => Err(not_held),
         }
+    }
+
+    /// The decision point over the rules of these terms, the same that the broker decides by. The
+    /// first time it takes a while: not on a thread that serves others.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BundleNotHeld`].
+    pub fn decision_point(&self, terms: &BundleTerms) -> Result<Arc<CedarPdp>, ErrorCode> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, pdp)) = loaded.as_ref().filter(|(of, _)| *of == terms.bundle) {
+            return Ok(Arc::clone(pdp));
+        }
+        let pdp = self.read(terms)?.load();
+        let pdp = Arc::new(pdp.map_err(|_| ErrorCode::BundleNotHeld)?);
+        *loaded = Some((terms.bundle, Arc::clone(&pdp)));
+        Ok(pdp)
     }
 
     fn path(&self, name: &Digest) -> PathBuf {

@@ -31,6 +31,9 @@ pub struct Config {
     /// federation is few keys to steal.
     #[serde(default)]
     pub min_witnesses: u64,
+    /// Whether a second worker has to endorse rules too before this agency's endorsement leaves.
+    #[serde(default)]
+    pub endorse_two_people: bool,
     /// The agency's own policy, a file beside this one or an absolute path. Without: the shipped
     /// one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -93,6 +96,7 @@ impl Config {
             review_deadline_h: default_review_deadline_h(),
             erase_recalled_after_h: default_erase_recalled_after_h(),
             min_witnesses: 0,
+            endorse_two_people: false,
             local_policy: None,
             suspicion: Settings::default(),
             checkpoint_listen: None,
@@ -172,6 +176,7 @@ mod tests {
         });
         config.suspicion.questions_per_hour = 7;
         config.min_witnesses = 3;
+        config.endorse_two_people = true;
         config.checkpoint_listen = Some("127.0.0.1:7080".into());
         config.compare.push("http://10.0.0.6:7080".into());
         assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
@@ -181,6 +186,7 @@ mod tests {
     fn no_number_of_witnesses_is_asked_for_unless_it_is_set() {
         let config = Config::from_toml("broker = 'x'").unwrap();
         assert_eq!(config.min_witnesses, 0);
+        assert!(!config.endorse_two_people);
     }
 
     #[test]

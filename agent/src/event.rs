@@ -238,6 +238,13 @@ pub enum Event {
         /// In canonical form.
         document: Bytes,
     },
+    /// A worker wants a proposal of rules endorsed, and a second one has to.
+    EndorsementAsked {
+        /// Digest of its terms.
+        proposal: Digest,
+        /// The first worker.
+        worker: String,
+    },
 }
 
 impl Event {
@@ -265,6 +272,7 @@ impl Event {
             Self::ImportCommitted { .. } => "import_committed",
             Self::AuditCase(event) => event.kind(),
             Self::AgreementKept { .. } => "agreement_kept",
+            Self::EndorsementAsked { .. } => "endorsement_asked",
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     ground,
     holder::storage,
     inbound::{Settlement, settlement},
+    rules,
     state::{self, Meta},
     vault::VaultError,
 };
@@ -39,6 +40,8 @@ const MAX_WAITING: usize = 4_096;
 pub const DEADLINE: Duration = Duration::from_secs(30);
 /// How long to wait before a statement is sent again that met a passing refusal.
 pub const RETRY: Duration = Duration::from_secs(1);
+/// How long a question or an answer waits before the rules are looked at again.
+pub const UNLAWFUL: Duration = Duration::from_secs(5);
 /// When to look again for a place on the stream.
 pub const CONGESTED: Duration = Duration::from_millis(10);
 
@@ -164,6 +167,8 @@ impl Exchange {
         let is_due = |(_, waiting): &(&u64, &Waiting)| waiting.not_before <= now.wall;
         let due: Vec<u64> = self.waiting.iter().filter(is_due).map(|w| *w.0).collect();
         let withdrawn_before = state::meta(view).map_err(storage)?.withdrawn_before;
+        let rules = rules::rules(view).map_err(storage)?;
+        let is_lawful = context.bundles.usable(&rules, now.wall).is_ok();
         for seq in due {
             if self.in_flight.len() >= WINDOW {
                 break;
@@ -184,6 +189,15 @@ impl Exchange {
             };
             if seq < withdrawn_before && rests_on_nothing(view, &stated, now.wall)? {
                 out.fallen.push(seq);
+                continue;
+            }
+            if !is_lawful && asks_or_answers(&stated) {
+                let ms = u64::try_from(UNLAWFUL.as_millis()).unwrap_or(u64::MAX);
+                let waiting = Waiting {
+                    not_before: Timestamp(now.wall.0.saturating_add(ms)),
+                    stated: None,
+                };
+                self.waiting.insert(seq, waiting);
                 continue;
             }
             match submit(view, context, seq < self.sign_before, seq, stated)? {
@@ -272,6 +286,26 @@ fn rests_on_nothing(view: &dyn Read, stated: &Stated, now: Timestamp) -> Result<
         return Ok(false);
     };
     ground::has_fallen(view, &answer.request, now)
+}
+
+/// Whether a statement waits while there are no rules by which this agent may ask and answer: those
+/// in force are not held here or over, or the broker works by others. What takes back, attests that
+/// something is destroyed, or gives an agency's word on rules leaves all the same.
+fn asks_or_answers(stated: &Stated) -> bool {
+    let statement = stated.envelope.unverified_statement();
+    statement.is_ok_and(|statement| match statement.body {
+        Body::Request(_) | Body::Answer(_) | Body::Renewal(_) => true,
+        Body::Receipt(_)
+        | Body::Consent(_)
+        | Body::Withdrawal(_)
+        | Body::Agreement(_)
+        | Body::AgreementSignature(_)
+        | Body::AgreementChange(_)
+        | Body::CaseOpening(_)
+        | Body::CaseAdvance(_)
+        | Body::BundleEndorsement(_)
+        | Body::OverrideReview(_) => false,
+    })
 }
 
 /// The frame of a statement, or the request whose openings are lost.

@@ -47,6 +47,7 @@ pub mod node;
 pub mod outside;
 pub mod person;
 pub mod postponed;
+pub mod preview;
 pub mod render;
 mod renewal;
 pub mod requester;

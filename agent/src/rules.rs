@@ -24,6 +24,8 @@ use serde::{Deserialize, Serialize};
 
 const RULES: &[u8] = b"rules";
 const PROPOSAL: &str = "proposal/";
+/// Who here wanted a proposal endorsed, where a second person has to.
+const ENDORSING: &str = "endorsing/";
 
 /// What is in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +85,30 @@ pub fn proposal(view: &dyn Read, bundle: &Digest) -> Result<Option<Proposal>, St
     state::load(view, &key_of(bundle))
 }
 
+/// The worker of this agency who first wanted to endorse the proposal of this digest, if a second
+/// person has to.
+///
+/// # Errors
+/// The store.
+pub fn first_to_endorse(view: &dyn Read, proposal: &Digest) -> Result<Option<String>, StoreError> {
+    state::load(view, &key::of(ENDORSING, &proposal.0))
+}
+
+/// Notes that worker.
+pub(crate) fn endorsement_asked(
+    view: &mut Overlay<'_>,
+    proposal: &Digest,
+    worker: &str,
+) -> Result<(), StoreError> {
+    state::put(view, key::of(ENDORSING, &proposal.0), &worker)
+}
+
+/// Forgets a proposal.
+fn drop_proposal(view: &mut Overlay<'_>, proposal: &Proposal) {
+    view.write(key_of(&proposal.terms.bundle), None);
+    view.write(key::of(ENDORSING, &proposal.digest.0), None);
+}
+
 /// Every bundle that is proposed.
 ///
 /// # Errors
@@ -120,7 +146,7 @@ pub(crate) fn proposed(
 ) -> Result<(), StoreError> {
     for old in proposals(view)? {
         if old.is_stale(at) {
-            view.write(key_of(&old.terms.bundle), None);
+            drop_proposal(view, &old);
         }
     }
     // What an honest broker would not propose is neither kept nor fetched: else it could fill this
@@ -193,7 +219,7 @@ pub(crate) fn activated(
         (Ok(()), Some(proposal)) => {
             row.in_force = Some(proposal.terms);
             for old in proposals(view)? {
-                view.write(key_of(&old.terms.bundle), None);
+                drop_proposal(view, &old);
             }
         }
         (checked, proposal) => tracing::error!(

@@ -94,6 +94,9 @@ error_codes! {
     Duplicate = "duplicate", Caller, "the identifier is already in use";
     /// Not a party to it.
     NotAParty = "not_a_party", Caller, "the agency is not a party to this";
+    /// Too few of those who sign for a party have signed.
+    SignatoriesMissing = "signatories_missing", Caller,
+        "fewer of the people who sign for this agency have signed than the agreement asks for";
     /// The state does not allow it.
     WrongState = "wrong_state", Caller, "the present state does not allow this step";
     /// A value is outside its limits.

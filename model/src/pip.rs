@@ -1,6 +1,8 @@
 //! The policy information point: collects the facts of the matter from the projection.
 
 use crate::{
+    bytes::Handle,
+    ids::AgencyId,
     pdp::{CaseFacts, Matter},
     records::{Agreement, Case, Consent, RequestRow},
     seeded::{Bug, seeded},
@@ -35,7 +37,8 @@ pub fn collect(
     };
     let case = match &row.case {
         // A case that is not there is not the same as no case: the caller refuses it earlier.
-        Some(id) => state::case(view, id)?.map(|case| case_facts(&case, row)),
+        Some(id) => state::case(view, id)?
+            .map(|case| case_facts(&case, &row.requester, &row.holder, row.subject)),
         None => None,
     };
     // One too many and a withdrawal might be the one that is not seen: deny on doubt.
@@ -67,10 +70,16 @@ pub fn collect(
     })))
 }
 
-fn case_facts(case: &Case, row: &RequestRow) -> CaseFacts {
-    let requester_role = case.role(&row.requester);
+/// What `case` is to the two agencies of a request, which is about `subject` if it names anybody.
+pub fn case_facts(
+    case: &Case,
+    requester: &AgencyId,
+    holder: &AgencyId,
+    subject: Option<Handle>,
+) -> CaseFacts {
+    let requester_role = case.role(requester);
     // Who is out must not find out, by asking about one person after another, whom it is about.
-    let subject = case.subject.filter(|_| requester_role != CaseRole::Out);
+    let of_case = case.subject.filter(|_| requester_role != CaseRole::Out);
     CaseFacts {
         case: case.case.clone(),
         profile: case.profile,
@@ -78,9 +87,9 @@ fn case_facts(case: &Case, row: &RequestRow) -> CaseFacts {
         threshold: case.threshold,
         closed: case.outcome.is_some(),
         requester_role,
-        holder_role: case.role(&row.holder),
+        holder_role: case.role(holder),
         plan: case.plan.clone(),
-        same_subject: subject.map(|subject| row.subject == Some(subject)),
+        same_subject: of_case.map(|of_case| subject == Some(of_case)),
     }
 }
 

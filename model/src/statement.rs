@@ -4,10 +4,15 @@
 //! envelope. Private fields enter as commitments; their openings travel beside.
 
 mod agreement;
+mod signatories;
 
 pub use agreement::{
     AgreementChange, AgreementLine, AgreementParty, AgreementSignature, AgreementTerms, Change,
     Edition,
+};
+pub use signatories::{
+    ENDORSEMENT_TYPE, Endorsed, Endorsement, MAX_ALL_SIGNATORIES, MAX_ENDORSEMENTS,
+    MAX_SIGNATORIES, Signatories, can_sign,
 };
 
 use crate::{
@@ -348,16 +353,9 @@ impl Envelope {
         canonical::from_slice(&self.payload.0)
     }
 
-    /// The bytes that the signature is over: DSSE v1, pre-authentication encoding.
+    /// The bytes that the signature is over.
     pub fn signed_bytes(payload: &[u8]) -> Vec<u8> {
-        let mut out = format!(
-            "DSSEv1 {} {PAYLOAD_TYPE} {} ",
-            PAYLOAD_TYPE.len(),
-            payload.len()
-        )
-        .into_bytes();
-        out.extend_from_slice(payload);
-        out
+        signed_bytes(PAYLOAD_TYPE, payload)
     }
 
     /// Checks form, version, federation and signature.
@@ -396,6 +394,16 @@ impl Envelope {
             signed_by: None,
         })
     }
+}
+
+/// DSSE v1, pre-authentication encoding.
+fn signed_bytes(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "DSSEv1 {} {payload_type} {} ",
+        payload_type.len(),
+        payload.len()
+    );
+    [head.as_bytes(), payload].concat()
 }
 
 /// An unknown code is the caller's typing error; anything else is a malformed message.

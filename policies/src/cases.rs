@@ -400,6 +400,7 @@ impl AgreementInput {
         };
         Agreement {
             terms: AgreementTerms {
+                signatories: Vec::new(),
                 agreement: agreement_id(number),
                 edition: Edition::default(),
                 parties: vec![party(requester), party(holder)],

@@ -26,6 +26,7 @@ mod library;
 pub mod local;
 mod local_cases;
 mod memory;
+mod named_types;
 mod nesting;
 mod outline;
 mod packs;

@@ -7,6 +7,7 @@
 //! deeper with each level, so a policy file of a few kilobytes would end the whole process, and a
 //! proposed bundle is read by every agency before anybody has looked at it.
 
+use crate::named_types;
 use std::{iter::Peekable, str::Bytes};
 
 /// Brackets within brackets. The shipped rules have 12.
@@ -21,6 +22,10 @@ const MAX_CONDITIONS: usize = 64;
 /// Characters of operators in a statement, and brackets opened: `a && a && a` is a tree as deep as
 /// it is long. The shipped rules have fewer than 200.
 const MAX_OPERATORS: usize = 1_024;
+
+/// Names for types (`type A = B;`) in a schema: each may stand for the next, and whoever follows them
+/// goes one frame deeper each. The shipped schema has 1.
+const MAX_NAMED_TYPES: usize = 64;
 
 /// Which of Cedar's languages a text is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +55,11 @@ pub(crate) fn too_deep(text: &str, language: Language) -> Option<(usize, String)
                 while bytes.next_if(|(_, b)| is_of_word(*b)).is_some() {
                     end = end.saturating_add(1);
                 }
-                let is_condition = text.get(at..end) == Some("if");
+                let (word, rest) = (text.get(at..end), text.get(end..));
+                let is_condition = word == Some("if");
                 scan.conditions = scan.conditions.saturating_add(usize::from(is_condition));
+                let names = word == Some("type") && !is_attribute(rest.unwrap_or_default());
+                scan.named_types = scan.named_types.saturating_add(usize::from(names));
             }
             _ => scan.mark(byte),
         }
@@ -62,7 +70,15 @@ pub(crate) fn too_deep(text: &str, language: Language) -> Option<(usize, String)
             return Some((at, reason));
         }
     }
-    None
+    match language {
+        Language::Policies => None,
+        Language::Schema => named_types::too_large(text),
+    }
+}
+
+/// Whether what stands before `rest` is the name of an attribute, optional or not.
+pub(crate) fn is_attribute(rest: &str) -> bool {
+    rest.trim_start().starts_with([':', '?'])
 }
 
 const fn is_of_word(byte: u8) -> bool {
@@ -87,6 +103,7 @@ struct Scan {
     prefixes: usize,
     conditions: usize,
     operators: usize,
+    named_types: usize,
 }
 
 impl Scan {
@@ -97,6 +114,7 @@ impl Scan {
             prefixes: 0,
             conditions: 0,
             operators: 0,
+            named_types: 0,
         }
     }
 
@@ -139,7 +157,12 @@ impl Scan {
             (self.conditions, MAX_CONDITIONS, "`if` in one statement"),
             (self.operators, MAX_OPERATORS, "operators in one statement"),
         ];
-        let over = bounds.iter().find(|(count, most, _)| count > most);
+        let of_schema = [(self.named_types, MAX_NAMED_TYPES, "named types (`type`)")];
+        let of_schema = of_schema
+            .iter()
+            .filter(|_| self.language == Language::Schema);
+        let mut over = bounds.iter().chain(of_schema);
+        let over = over.find(|(count, most, _)| count > most);
         over.map(|(_, most, what)| format!("more than {most} {what}"))
     }
 }
@@ -241,5 +264,32 @@ mod tests {
             let error = read(deep).unwrap_err();
             assert!(error.contains("line 2: more than 64 brackets"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_chain_of_names_for_types_is_no_longer_than_the_bound() {
+        let chain = |names: usize| {
+            let links = (1..names).map(|n| format!("type T{n} = T{};\n", n - 1));
+            let links: String = links.collect();
+            let last = names - 1;
+            let text = format!("type T0 = Long;\n{links}entity A = {{\n type: T{last}\n}};");
+            let read = std::thread::Builder::new().stack_size(2 << 20);
+            let read = read.spawn(move || {
+                parse_schema("x.cedarschema", &text).map_err(|error| error.to_string())
+            });
+            read.unwrap().join().unwrap().map(drop)
+        };
+        assert_eq!(chain(MAX_NAMED_TYPES), Ok(()));
+        for names in [MAX_NAMED_TYPES + 1, 100_000] {
+            let error = chain(names).unwrap_err();
+            assert!(
+                error.contains("line 65: more than 64 named types"),
+                "{error}"
+            );
+        }
+        // In a policy it is a name as any other.
+        let many = (0..100).map(|n| format!("context.type == {n} || "));
+        let many = many.collect::<String>() + "true";
+        assert!(refusal(rule(&many)).is_none_or(|reason| !reason.contains("named types")));
     }
 }

@@ -14,9 +14,11 @@
 //! - An agency that is out of a case back into it: a return is a new case.
 
 mod change;
+mod overview;
 mod words;
 
 pub use change::Change;
+pub use overview::{Outlook, is_held, outlook, survey};
 
 use passerelle_model::pdp::{Effect, Matter, PolicyDecisionPoint, Ruling};
 

@@ -137,6 +137,7 @@ pub fn status(code: ErrorCode) -> tonic::Status {
         E::WrongState
         | E::BundleNotHeld
         | E::BundleNotEndorsed
+        | E::SignatoriesMissing
         | E::Held
         | E::PermitExpired
         | E::PermitMismatch

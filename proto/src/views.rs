@@ -4,12 +4,14 @@
 mod audit_cases;
 mod bundles;
 mod papers;
+mod preview;
 
 pub use audit_cases::{AuditCaseView, AuditReason};
 pub use bundles::{BundleProposal, BundleView, RulesStatus};
 pub use papers::{
     AgreementStep, AgreementView, AgreementWarning, ConsentImport, ConsentView, ConsentsEnding,
 };
+pub use preview::{HolderPreview, MissingView, PreviewItem, PreviewLimit, PreviewView};
 
 use passerelle_model::{
     pdp::{ItemRuling, Obligation},

@@ -211,7 +211,7 @@ pub(super) async fn run(global: Global, args: BrokerArgs) -> Result<Exit, Failur
                 format!(
                     "bundle {bundle} is proposed (log entry {}); each agency now types:\n  \
                      passerelle agent bundle show --dir D {bundle}\n  \
-                     passerelle agent bundle endorse --dir D {bundle}",
+                     passerelle agent bundle endorse --dir D PROPOSAL  (its digest, as shown)",
                     proposed.index,
                     bundle = proposed.bundle,
                 )
@@ -298,9 +298,11 @@ fn bundle_text(status: &BrokerStatus) -> String {
 pub(super) fn proposals_text(proposals: &[BundleProposal]) -> String {
     let line = |p: &BundleProposal| {
         format!(
-            "proposed: {} (revision {}), endorsed by {} of {} needed: {}\n",
+            "proposed: {} (revision {}{}), endorsed by {} of {} needed: {}\n",
             p.terms.bundle,
             p.terms.revision,
+            p.proposal
+                .map_or_else(String::new, |digest| format!(", proposal {digest}")),
             p.endorsed,
             p.needed,
             match p.endorsed_by.as_slice() {

@@ -276,3 +276,143 @@ async fn nobody_signs_another_text_than_the_one_proposed() -> Result<()> {
     assert_eq!(ran.error_code().as_deref(), Some("wrong_state"), "{ran:?}");
     Ok(())
 }
+
+/// The house's draft, with three people of whom two sign for the clinic; their keys' files.
+async fn with_people(life: &Life) -> Result<(String, Vec<String>)> {
+    let federation = &life.offices.federation;
+    let (mut people, mut files) = (String::new(), Vec::new());
+    for office in ["chief", "privacy", "counsel"] {
+        let file = federation.dir().join(format!("{office}.pem"));
+        let file = file.to_string_lossy().into_owned();
+        let made = ["agent", "agreement", "keygen", "--out", &file];
+        let made = federation.cli(&made).await?.done()?;
+        let key = made.text("key")?;
+        let words = format!("{{ en = \"{office}\", fr = \"{office} (fr)\" }}");
+        people.push_str(&format!("{{ office = {words}, key = \"{key}\" }}, "));
+        files.push(file);
+    }
+    let text = draft(None, 400, "low residual risk")?;
+    let at = text
+        .find("signatory = { name = \"Dominique")
+        .context("no signatory")?;
+    let (head, tail) = text.split_at(at);
+    let text = format!("{head}signatures_needed = 2\nsignatories = [{people}]\n{tail}");
+    Ok((federation.file("people.toml", text)?, files))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agreement_counts_once_two_of_three_people_have_signed_for_the_clinic() -> Result<()> {
+    let Some(life) = Life::begin().await? else {
+        return Ok(());
+    };
+    let federation = &life.offices.federation;
+    let (text, keys) = with_people(&life).await?;
+    let checked = federation
+        .cli(&["agent", "agreement", "check", &text])
+        .await?;
+    assert_eq!(checked.code, 0, "{checked:?}");
+    let id = life
+        .agreement(HOUSE, "propose", &[&text])
+        .await?
+        .done()?
+        .text("id")?;
+    life.until(&id, "proposed").await?;
+    let path = |name: &str| federation.dir().join(name).to_string_lossy().into_owned();
+    let terms = path("terms.json");
+    life.agreement(CLINIC, "terms", &[&id, "--out", &terms])
+        .await?
+        .done()?;
+    let mut signed = Vec::new();
+    for (n, key) in keys.iter().enumerate() {
+        let out = path(&format!("signed-{n}.json"));
+        let args = [
+            "agent",
+            "agreement",
+            "endorse",
+            &terms,
+            &text,
+            "--key",
+            key,
+            "--out",
+            &out,
+        ];
+        federation.cli(&args).await?.done()?;
+        signed.push(out);
+    }
+    // Nobody endorses terms that another text says, nor with a key that they do not name.
+    let other = federation.file("other.toml", draft(None, 400, "no risk at all")?)?;
+    let stranger = path("stranger.pem");
+    federation
+        .cli(&["agent", "agreement", "keygen", "--out", &stranger])
+        .await?
+        .done()?;
+    let out = path("none.json");
+    for (text, key, code) in [
+        (&other, &keys[0], "payload_mismatch"),
+        (&text, &stranger, "not_a_party"),
+    ] {
+        let args = [
+            "agent",
+            "agreement",
+            "endorse",
+            &terms,
+            text,
+            "--key",
+            key,
+            "--out",
+            &out,
+        ];
+        let ran = federation.cli(&args).await?;
+        assert_eq!(
+            (ran.code, ran.error_code().as_deref()),
+            (1, Some(code)),
+            "{ran:?}"
+        );
+    }
+    let sign = |with: Vec<&str>| {
+        let mut args = vec![id.clone(), text.clone()];
+        for file in with {
+            args.extend(["--endorsement".to_owned(), file.to_owned()]);
+        }
+        let life = &life;
+        async move {
+            let args: Vec<_> = args.iter().map(String::as_str).collect();
+            life.agreement(CLINIC, "sign", &args).await
+        }
+    };
+    for (with, code) in [
+        (vec![], "signatories_missing"),
+        (vec![signed[0].as_str()], "signatories_missing"),
+        (vec![signed[0].as_str(), &signed[0]], "duplicate"),
+    ] {
+        let ran = sign(with).await?;
+        assert_eq!(
+            (ran.code, ran.error_code().as_deref()),
+            (1, Some(code)),
+            "{ran:?}"
+        );
+    }
+    life.is_denied_by("agreement-not-signed", &["--agreement", &id])
+        .await?;
+    sign(vec![signed[2].as_str(), &signed[0]]).await?.done()?;
+    life.until(&id, "in_force").await?;
+    life.is_answered_on(&id, &[]).await?;
+    let dir = federation.agent_dir(HOUSE);
+    let dir = dir.to_string_lossy();
+    let print = [
+        "agent",
+        "agreement",
+        "print",
+        &id,
+        "--language",
+        "fr",
+        "--dir",
+        &dir,
+    ];
+    let printed = plain(federation, &print)?;
+    assert!(
+        printed.contains("Doivent signer") && printed.contains("2 sur 3"),
+        "{printed}"
+    );
+    Ok(())
+}

@@ -14,6 +14,7 @@ mod corrupt;
 mod curiosity;
 mod members;
 mod offices;
+mod preview;
 mod rules;
 #[path = "../adversary/scene.rs"]
 #[allow(dead_code, reason = "shared with the adversary's tests")]

@@ -40,11 +40,19 @@ impl Offices {
     async fn endorse(&self, office: &str, bundle: &str) -> Result<()> {
         // Each agent fetches what is proposed, and can endorse nothing before it holds it.
         within(PATIENCE, "an agent to endorse", || async {
-            let args = [bundle];
+            let proposal = self.proposal(office, bundle).await?;
+            let args = [proposal.as_str()];
             let ran = self.federation.agent_cli(office, "bundle endorse", &args);
             Ok((ran.await?.code == 0).then_some(()))
         })
         .await
+    }
+
+    /// The digest of what is proposed with these rules.
+    async fn proposal(&self, office: &str, bundle: &str) -> Result<String> {
+        let args = [bundle];
+        let shown = self.federation.agent_cli(office, "bundle show", &args);
+        shown.await?.done()?.text("proposal")
     }
 
     /// What an agent says of its rules, once it is `wanted`.
@@ -78,15 +86,23 @@ async fn rules_change_once_more_than_half_of_the_agencies_have_endorsed_them() -
     offices.federation.cli(&line).await?.done()?;
     // An endorsement of one of three puts nothing in force.
     offices.endorse(HOUSE, &next).await?;
+    let proposal = offices.proposal(HOUSE, &next).await?;
     let again = offices
         .federation
-        .agent_cli(HOUSE, "bundle endorse", &[&next])
+        .agent_cli(HOUSE, "bundle endorse", &[&proposal])
         .await?;
     assert_eq!(
         again.error_code().as_deref(),
         Some("duplicate"),
         "{again:?}"
     );
+    // Rules alone are not endorsed: other terms could be proposed under them.
+    let rules = offices
+        .federation
+        .agent_cli(CLINIC, "bundle endorse", &[&next])
+        .await?;
+    assert_eq!(rules.error_code().as_deref(), Some("unknown_bundle"));
+    assert!(rules.stderr.contains(&proposal), "{rules:?}");
     let shown = offices
         .federation
         .agent_cli(CLINIC, "bundle show", &[&next])
@@ -244,5 +260,45 @@ async fn a_broker_of_another_program_goes_on_by_the_rules_in_force_or_does_not_s
     store.keep(&shipped)?;
     offices.federation.serve_broker().await?;
     assert_eq!(offices.federation.broker_status().await?.bundle, before);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agency_that_wants_two_people_to_endorse_says_nothing_for_one() -> Result<()> {
+    let mut offices = Offices::open().await?;
+    let path = offices.federation.agent_dir(CLINIC).join("agent.toml");
+    let settings = std::fs::read_to_string(&path)?;
+    let is_set = settings.replace("endorse_two_people = false", "endorse_two_people = true");
+    assert_ne!(settings, is_set);
+    std::fs::write(&path, is_set)?;
+    offices.federation.restart_agent(CLINIC).await?;
+    let (next, file) = offices.build("1").await?;
+    let dir = offices.federation.broker_dir();
+    let dir = dir.to_str().context("a path that is not text")?;
+    let line = ["broker", "bundle", "propose", "--dir", dir, &file];
+    offices.federation.cli(&line).await?.done()?;
+    let held = |rules: &RulesStatus| rules.proposals.iter().any(|p| p.held == Some(true));
+    offices.rules(CLINIC, held).await?;
+    let proposal = offices.proposal(CLINIC, &next).await?;
+    let endorses = |worker: &'static str| {
+        let (offices, proposal) = (&offices, proposal.as_str());
+        async move {
+            let args = [proposal, "--worker", worker];
+            let ran = offices
+                .federation
+                .agent_cli(CLINIC, "bundle endorse", &args);
+            ran.await
+        }
+    };
+    let first = endorses("cam").await?.done()?;
+    assert_eq!(first.text("status")?, "awaits_second");
+    let again = endorses("cam").await?;
+    assert_eq!(again.error_code().as_deref(), Some("not_independent"));
+    let status = offices.federation.broker_status().await?;
+    assert_eq!(status.proposals[0].endorsed, 0, "nothing has left");
+    let second = endorses("dan").await?.done()?;
+    assert_eq!(second.text("status")?, "done");
+    let status = offices.federation.broker_status().await?;
+    assert_eq!(status.proposals[0].endorsed, 1);
     Ok(())
 }

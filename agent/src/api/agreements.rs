@@ -11,12 +11,13 @@ use crate::{
     state,
 };
 use passerelle_model::{
-    bytes::Bytes,
+    bytes::{Bytes, PublicKey, Signature},
     error::ErrorCode,
     ids::{AgencyId, AgreementId},
+    records::Agreement,
     statement::{
         AgreementChange, AgreementLine, AgreementParty, AgreementSignature, AgreementTerms, Body,
-        Change, Edition,
+        Change, Edition, Endorsement, Signatories,
     },
     vocabulary::{Category, LegalBasis, Level, Purpose},
 };
@@ -49,6 +50,10 @@ struct Draft {
 struct PartyDraft {
     agency: AgencyId,
     basis: LegalBasis,
+    /// How many of `signatories` must sign, if people do.
+    signatures_needed: Option<u16>,
+    #[serde(default)]
+    signatories: Vec<PublicKey>,
 }
 
 #[derive(Deserialize)]
@@ -177,6 +182,15 @@ fn terms(node: &Node, draft: Draft) -> Result<AgreementTerms, Status> {
             "`ends` is not after `starts`",
         ));
     }
+    let signatories = |party: &PartyDraft| {
+        let some = party.signatures_needed.is_some() || !party.signatories.is_empty();
+        some.then(|| Signatories {
+            agency: party.agency.clone(),
+            needed: party.signatures_needed.unwrap_or(0),
+            keys: party.signatories.clone(),
+        })
+    };
+    let signatories = draft.parties.iter().filter_map(signatories).collect();
     let parties: Vec<_> = draft
         .parties
         .into_iter()
@@ -199,7 +213,8 @@ fn terms(node: &Node, draft: Draft) -> Result<AgreementTerms, Status> {
     let named = parties.iter().map(|p: &AgreementParty| &p.agency);
     let named = named.chain(lines.iter().flat_map(|l: &AgreementLine| [&l.from, &l.to]));
     input::are_members(node, "agency", &named.cloned().collect::<Vec<_>>())?;
-    Ok(AgreementTerms {
+    let terms = AgreementTerms {
+        signatories,
         agreement: AgreementId::from_random(entropy::random().map_err(refused)?),
         edition: edition(node, draft.supersedes)?,
         parties,
@@ -208,7 +223,14 @@ fn terms(node: &Node, draft: Draft) -> Result<AgreementTerms, Status> {
         starts_at,
         review_at,
         ends_at,
-    })
+    };
+    if !terms.has_sound_signatories() {
+        return Err(refuse(
+            ErrorCode::OutOfRange,
+            "`signatories`: each key once, from `agreement keygen`, and `signatures_needed` of them",
+        ));
+    }
+    Ok(terms)
 }
 
 /// The next version after the one that is named, which must be known here.
@@ -248,11 +270,57 @@ pub(super) async fn sign(node: &Node, request: v1::AgreementRef) -> Reply {
         None => Vec::new(),
         Some(document) => vec![kept(&id, &document)?],
     };
-    let body = Body::AgreementSignature(AgreementSignature {
+    let signature = AgreementSignature {
         agreement: id.clone(),
         terms: row.digest,
-    });
+        endorsements: endorsements(&request.endorsements)?,
+    };
+    let anchors = &node.context.identity.anchors;
+    let earlier = match &row.terms.edition.supersedes {
+        Some(id) => state::agreement(node.core.view(), id).map_err(|e| refused(storage(e)))?,
+        None => None,
+    };
+    // What the broker would refuse anyway is told here, in words.
+    row.check_signature(
+        &anchors.federation,
+        &anchors.agency,
+        &signature,
+        earlier.as_ref(),
+    )
+    .map_err(|code| refuse(code, not_signed(code, &row, &anchors.agency)))?;
+    let body = Body::AgreementSignature(signature);
     say(node, id.to_string(), body, Vec::new(), kept).await
+}
+
+fn endorsements(wire: &[v1::AgreementEndorsement]) -> Result<Vec<Endorsement>, Status> {
+    let malformed = |e| refuse(ErrorCode::Malformed, format!("`endorsements`: {e}"));
+    let one = |wire: &v1::AgreementEndorsement| {
+        Ok(Endorsement {
+            key: PublicKey::from_hex(&wire.key).map_err(malformed)?,
+            signature: Signature::from_hex(&wire.signature).map_err(malformed)?,
+        })
+    };
+    wire.iter().map(one).collect()
+}
+
+fn not_signed(code: ErrorCode, row: &Agreement, me: &AgencyId) -> String {
+    let signatories = row.terms.signatories_of(me);
+    match (code, signatories) {
+        (ErrorCode::SignatoriesMissing, Some(of)) => format!(
+            "{} of the {} people who sign for this agency must endorse these terms, and, of a next \
+             version, as many as the version before asked for: `agreement endorse`",
+            of.needed,
+            of.keys.len(),
+        ),
+        (ErrorCode::BadSignature, _) => {
+            "an endorsement is not of these terms, for this agency, by the key that it names"
+                .to_owned()
+        }
+        (ErrorCode::Duplicate, _) => {
+            "this agency has signed already, or one key endorses twice".to_owned()
+        }
+        _ => code.explanation().to_owned(),
+    }
 }
 
 pub(super) fn show(node: &Node, request: &v1::ShowAgreementsRequest) -> Reply {

@@ -130,17 +130,34 @@ fn load(node: &Node, request: &RequestId) -> Result<AskRow, Status> {
     row.ok_or_else(|| refused(ErrorCode::UnknownRequest))
 }
 
-fn question(node: &Node, request: &v1::AskRequest) -> Result<Question, Status> {
-    let items = request
-        .items
-        .iter()
-        .map(|item| {
-            Ok(Item {
-                category: input::code("category", &item.category)?,
-                level: input::code("level", &item.level)?,
-            })
+/// What is asked.
+pub(super) fn items(items: &[v1::AskItem]) -> Result<Vec<Item>, Status> {
+    let item = |item: &v1::AskItem| {
+        Ok(Item {
+            category: input::code("category", &item.category)?,
+            level: input::code("level", &item.level)?,
         })
-        .collect::<Result<Vec<_>, Status>>()?;
+    };
+    items.iter().map(item).collect()
+}
+
+/// On which consent or agreement.
+pub(super) fn reliance(consent: &str, agreement: &str) -> Result<Option<Reliance>, Status> {
+    Ok(match (consent, agreement) {
+        ("", "") => None,
+        (consent, "") => Some(Reliance::Consent(input::id("consent", consent)?)),
+        ("", agreement) => Some(Reliance::Agreement(input::id("agreement", agreement)?)),
+        _ => {
+            return Err(refuse(
+                ErrorCode::OutOfRange,
+                "rely on a consent or on an agreement, not on both",
+            ));
+        }
+    })
+}
+
+fn question(node: &Node, request: &v1::AskRequest) -> Result<Question, Status> {
+    let items = items(&request.items)?;
     if items.is_empty() || items.len() > MAX_ITEMS {
         return Err(refuse(
             ErrorCode::OutOfRange,
@@ -163,17 +180,7 @@ fn question(node: &Node, request: &v1::AskRequest) -> Result<Question, Status> {
             ));
         }
     };
-    let reliance = match (request.consent.as_str(), request.agreement.as_str()) {
-        ("", "") => None,
-        (consent, "") => Some(Reliance::Consent(input::id("consent", consent)?)),
-        ("", agreement) => Some(Reliance::Agreement(input::id("agreement", agreement)?)),
-        _ => {
-            return Err(refuse(
-                ErrorCode::OutOfRange,
-                "rely on a consent or on an agreement, not on both",
-            ));
-        }
-    };
+    let reliance = reliance(&request.consent, &request.agreement)?;
     Ok(Question {
         subject: None,
         holder: input::id("holder", &request.holder)?,

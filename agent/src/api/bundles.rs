@@ -1,7 +1,7 @@
 //! Bundles of rules: what is in force and proposed, what a proposal changes, endorsing it.
 
-use super::{Reply, document, refused, say};
-use crate::{holder::storage, node::Node, rules};
+use super::{Reply, document, input, refused, say};
+use crate::{event::Event, holder::storage, node::Node, rules};
 use passerelle_model::{
     bundle::{BundleTerms, Proposal, needed},
     bytes::Digest,
@@ -24,6 +24,7 @@ pub(super) fn status(node: &Node) -> Result<views::RulesStatus, ErrorCode> {
         endorsed_by: proposal.endorsed.iter().map(ToString::to_string).collect(),
         proposed_at: proposal.at,
         held: Some(bundles.holds(&proposal.terms)),
+        proposal: Some(proposal.digest),
         terms: proposal.terms,
     };
     let proposals = rules::proposals(view).map_err(storage)?.into_iter();
@@ -75,8 +76,10 @@ pub(super) async fn show(node: &Node, request: v1::ShowBundleRequest) -> Reply {
         let library = of_new.library();
         let differs = changes((&old, of_old.library()), (&new, library));
         let packs = library.packs().values().filter(|pack| pack.active);
+        let is_in_force = terms.bundle == in_force.bundle;
         Ok(views::BundleView {
-            in_force: terms.bundle == in_force.bundle,
+            proposal: terms.digest().ok().filter(|_| !is_in_force),
+            in_force: is_in_force,
             cedar_language: new.language().to_owned(),
             rules: library.rules().len() as u64,
             packs: packs.map(|pack| pack.id.clone()).collect(),
@@ -91,13 +94,54 @@ pub(super) async fn show(node: &Node, request: v1::ShowBundleRequest) -> Reply {
     document(&view.map_err(refused)?)
 }
 
+/// Whether a worker is the first of this agency to endorse a proposal, which is noted.
+async fn is_first(node: &Node, worker: &str, proposal: Digest) -> Result<bool, Status> {
+    let worker = input::worker(node, worker)?.id;
+    let first = rules::first_to_endorse(node.core.view(), &proposal);
+    match first.map_err(|e| refused(storage(e)))? {
+        Some(first) if first != worker => return Ok(false),
+        Some(_) => {
+            return Err(super::refuse(
+                ErrorCode::NotIndependent,
+                "this worker has endorsed it already: another has to do the same \
+                 (`endorse_two_people` in agent.toml)",
+            ));
+        }
+        None => {}
+    }
+    let noted = vec![Event::EndorsementAsked { proposal, worker }];
+    let journaled = node.core.write(node.clock.now(), move |_| Ok((noted, ())));
+    journaled.await.map_err(refused)?;
+    Ok(true)
+}
+
 pub(super) async fn endorse(node: &Node, request: v1::BundleRef) -> Reply {
-    let bundle = digest(&request.bundle)?;
-    let proposal = rules::proposal(node.core.view(), &bundle).map_err(|e| refused(storage(e)))?;
+    let wanted = digest(&request.proposal)?;
+    let all = rules::proposals(node.core.view()).map_err(|e| refused(storage(e)))?;
+    // The rules alone are not what is endorsed: under them the operator could propose other terms.
+    if let Some(proposal) = all.iter().find(|p| p.terms.bundle == wanted) {
+        let proposal = proposal.digest;
+        return Err(super::refuse(
+            ErrorCode::UnknownBundle,
+            format!(
+                "this names rules, not a proposal of them; look at `agent bundle show {wanted}`, \
+                 and endorse the proposal by its own digest, {proposal}"
+            ),
+        ));
+    }
+    let proposal = all.into_iter().find(|p| p.digest == wanted);
     let proposal = proposal.ok_or_else(|| refused(ErrorCode::UnknownBundle))?;
+    let bundle = proposal.terms.bundle;
     // Only what is held here, and passed every check, can be endorsed.
     if !node.context.bundles.holds(&proposal.terms) {
         return Err(refused(ErrorCode::BundleNotHeld));
+    }
+    if node.context.config.endorse_two_people && is_first(node, &request.worker, wanted).await? {
+        return document(&views::Done {
+            id: wanted.to_hex(),
+            index: None,
+            status: "awaits_second".to_owned(),
+        });
     }
     let body = Body::BundleEndorsement(BundleEndorsement {
         bundle,

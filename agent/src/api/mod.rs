@@ -13,6 +13,7 @@ mod cases;
 mod consent_files;
 mod consents;
 pub mod input;
+mod preview;
 
 use crate::{
     event::Event,
@@ -227,6 +228,10 @@ impl v1::node_server::Node for NodeService {
 
     async fn show_cases(&self, request: Request<v1::ShowCasesRequest>) -> Reply {
         cases::show(&self.node, &request.into_inner())
+    }
+
+    async fn preview(&self, request: Request<v1::PreviewRequest>) -> Reply {
+        preview::preview(&self.node, request.into_inner()).await
     }
 
     async fn ask(&self, request: Request<v1::AskRequest>) -> Reply {

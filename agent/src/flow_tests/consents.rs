@@ -121,6 +121,19 @@ impl World {
         recorded.consent
     }
 
+    /// The broker enters a consent and tells the police.
+    pub(super) fn records_for_police(
+        &mut self,
+        who: &str,
+        subject: Handle,
+        edit: impl FnOnce(&mut ConsentTerms),
+    ) {
+        let recorded = self.says_consent(who, subject, edit);
+        let mut notice = self.federation.said(NOW, who, recorded.envelope);
+        notice.openings = passerelle_proto::convert::openings_to_wire(vec![recorded.opening]);
+        self.police.hears(NOW, notice).unwrap();
+    }
+
     pub(super) fn says_withdrawal(
         &self,
         who: &str,

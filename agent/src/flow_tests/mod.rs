@@ -8,6 +8,7 @@ mod imports;
 mod late;
 mod override_reviews;
 mod postponed;
+mod preview;
 mod retention;
 mod rules;
 mod seals;

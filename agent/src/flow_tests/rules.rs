@@ -215,3 +215,72 @@ fn rules_that_are_over_or_a_lower_revision_are_not_worked_by() {
     assert_eq!(world.clinic_in_force(), NEXT, "a rollback");
     assert_eq!(world.refuses_to_ask(), Some(ErrorCode::BundleNotEndorsed));
 }
+
+#[test]
+fn what_waits_to_leave_while_the_rules_are_unlawful_waits_on_unless_it_takes_back() {
+    let mut world = world(fact());
+    let consent = world.records("clinic", UNKNOWN, |_| ());
+    let (stated, permit) = world.ask(KNOWN);
+    assert_eq!(world.offers(&stated, &permit, NOW), "released");
+    let question = question(&world.police.context.config.workers[0]);
+    let trust = world
+        .police
+        .context
+        .trust(world.police.core.view())
+        .unwrap();
+    let question = Question {
+        subject: Some(KNOWN),
+        ..question
+    };
+    let (_, asked) = requester::ask(&world.police.context, &trust, question, NOW).unwrap();
+    world.police.happens(vec![Event::Stated(Box::new(asked))]);
+    world.withdraws_unsent(
+        "clinic",
+        &consent,
+        passerelle_model::statement::WithdrawalScope::All,
+    );
+    let endorses = Body::BundleEndorsement(BundleEndorsement {
+        bundle: NEXT,
+        terms: next().digest().unwrap(),
+    });
+    let endorses = world.clinic.context.say(NOW, endorses).unwrap().done();
+    world
+        .clinic
+        .happens(vec![Event::Stated(Box::new(endorses))]);
+    // Nobody has endorsed what the broker works by now.
+    world.all_hear(EntryBody::BundleProposed { terms: next() });
+    world.all_hear(EntryBody::BundleActivated { bundle: NEXT });
+    assert_eq!(world.clinic.sends().0, ["withdrawal", "another"]);
+    assert_eq!(world.police.sends().0, [""; 0]);
+    // Once it works by those in force again, the rest leaves.
+    world.all_hear(EntryBody::BundleActivated { bundle: RULES });
+    let left = world.clinic.sends().0;
+    assert_eq!(left, ["answer", "withdrawal", "another"]);
+    assert_eq!(world.police.sends().0, ["another"]);
+}
+
+#[test]
+fn what_waits_is_looked_at_again_on_the_same_stream_and_holds_nothing_else_up() {
+    let mut world = world(fact());
+    let (stated, permit) = world.ask(KNOWN);
+    assert_eq!(world.offers(&stated, &permit, NOW), "released");
+    world.all_hear(EntryBody::BundleProposed { terms: next() });
+    world.all_hear(EntryBody::BundleActivated { bundle: NEXT });
+    let mut exchange = crate::exchange::Exchange::new(&world.clinic.meta());
+    let mut frames = |world: &World, after_s: u64| {
+        let now = crate::exchange::Moment {
+            wall: NOW.plus_s(60 + after_s),
+            steady: std::time::Duration::from_secs(after_s),
+        };
+        let view = world.clinic.core.view();
+        let out = exchange
+            .outgoing(view, &world.clinic.context, now, 64)
+            .unwrap();
+        (out.frames.len(), out.wake)
+    };
+    let (sent, wake) = frames(&world, 0);
+    assert_eq!((sent, wake), (0, Some(crate::exchange::UNLAWFUL)));
+    world.all_hear(EntryBody::BundleActivated { bundle: RULES });
+    assert_eq!(frames(&world, 4).0, 0, "not looked at yet");
+    assert_eq!(frames(&world, 5).0, 1);
+}

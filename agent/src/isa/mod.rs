@@ -9,6 +9,7 @@
 //! file the text of that digest and exactly those terms. The digest is over the canonical form
 //! (RFC 8785) of what the file says: comments, order and line endings of the file do not count.
 
+pub mod endorse;
 pub mod print;
 mod raw;
 pub mod read;
@@ -16,10 +17,10 @@ pub mod read;
 mod tests;
 
 use passerelle_model::{
-    bytes::Digest,
+    bytes::{Digest, PublicKey},
     canonical::{self, CanonicalError},
     ids::{AgencyId, AgreementId},
-    statement::{AgreementLine, AgreementParty, AgreementTerms, Edition},
+    statement::{AgreementLine, AgreementParty, AgreementTerms, Edition, Signatories},
     time::Timestamp,
     vocabulary::{Language, LegalBasis, Purpose},
 };
@@ -75,6 +76,30 @@ pub struct Party {
     pub basis: LegalBasis,
     /// Who signs for it.
     pub signatory: Signatory,
+    /// The people who sign with keys of their own, if the key of its node is not enough. Left out of
+    /// the canonical form otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signers: Option<Signers>,
+}
+
+/// The people of a party of whom so many must sign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signers {
+    /// How many.
+    pub needed: u16,
+    /// Who can.
+    pub people: Vec<Signer>,
+}
+
+/// One who signs with a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signer {
+    /// The office rather than the person.
+    pub office: Text,
+    /// Ed25519.
+    pub key: PublicKey,
 }
 
 /// A person who signs for a party.
@@ -191,7 +216,16 @@ impl Document {
             agency: party.agency.clone(),
             basis: party.basis,
         };
+        let signatories = |party: &Party| {
+            let signers = party.signers.as_ref()?;
+            Some(Signatories {
+                agency: party.agency.clone(),
+                needed: signers.needed,
+                keys: signers.people.iter().map(|person| person.key).collect(),
+            })
+        };
         Ok(AgreementTerms {
+            signatories: self.parties.iter().filter_map(signatories).collect(),
             agreement,
             edition: Edition {
                 version,

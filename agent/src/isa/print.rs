@@ -3,9 +3,10 @@
 //! In scope: the whole document or the bare terms, signatures with their places in the log, and
 //! where it stands. Out of scope: reading drafts ([`super::read`]).
 
-use super::{Document, Frequency};
+use super::{Document, Frequency, Party};
 use passerelle_model::{
     html::escaped,
+    ids::AgencyId,
     statement::AgreementTerms,
     time::Timestamp,
     vocabulary::{AgreementReason, Language, LegalBasis, labels},
@@ -267,6 +268,7 @@ impl Printer<'_> {
                 let signs = format!("{}, {office}", party.signatory.name);
                 blocks.push(self.pair("Signs", "Signataire", signs));
             }
+            blocks.extend(self.signers(&party.agency, whole));
             blocks.push(self.pair(
                 "Legal basis",
                 "Fondement juridique",
@@ -274,6 +276,27 @@ impl Printer<'_> {
             ));
         }
         self.section("Parties", "Parties", blocks)
+    }
+
+    /// Who signs for a party with a key, and how many of them must.
+    fn signers(&self, agency: &AgencyId, whole: Option<&Party>) -> Option<Block> {
+        let of = self.paper.terms.signatories_of(agency)?;
+        let people = whole.and_then(|party| party.signers.as_ref());
+        let who = of.keys.iter().enumerate().map(|(n, key)| {
+            let person = people.and_then(|signers| signers.people.get(n));
+            let office = person.map(|person| person.office.says(self.language));
+            match office {
+                Some(office) => format!("{office} ({key})"),
+                None => key.to_hex(),
+            }
+        });
+        let who = who.collect::<Vec<_>>().join(", ");
+        let (needed, count) = (of.needed, of.keys.len());
+        let (en, fr) = (
+            format!("{needed} of {count}: {who}"),
+            format!("{needed} sur {count}\u{a0}: {who}"),
+        );
+        Some(self.pair("Must sign", "Doivent signer", self.say(&en, &fr)))
     }
 
     /// The code with the name of the law, as the legal packs give it.
@@ -387,8 +410,15 @@ impl Printer<'_> {
         ))
     }
 
+    /// Whether people sign for this party.
+    fn has_signers(&self, agency: &str) -> bool {
+        let mut signatories = self.paper.terms.signatories.iter();
+        signatories.any(|s| s.agency.as_str() == agency)
+    }
+
     fn step(&self, step: &AgreementStep) -> Vec<String> {
         let (en, fr) = match step.what.as_str() {
+            "proposed" if self.has_signers(&step.agency) => ("proposed", "a proposé"),
             "proposed" => ("proposed and signed", "a proposé et signé"),
             "signed" => ("signed", "a signé"),
             "suspended" => ("suspended", "a suspendu"),

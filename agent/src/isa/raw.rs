@@ -36,6 +36,16 @@ pub(super) struct Party {
     pub(super) function: Option<Spanned<Text>>,
     pub(super) basis: Option<Spanned<String>>,
     pub(super) signatory: Option<Spanned<Signatory>>,
+    pub(super) signatures_needed: Option<Spanned<u16>>,
+    #[serde(default)]
+    pub(super) signatories: Vec<Spanned<Signer>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Signer {
+    pub(super) office: Option<Spanned<Text>>,
+    pub(super) key: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

@@ -1,12 +1,14 @@
 //! Reading the draft of an agreement: all that is wrong with it, by line.
 
 use super::{
-    Contact, Contacts, Document, Frequency, MAX_FILE_BYTES, Party, Signatory, Text, Texts, raw,
+    Contact, Contacts, Document, Frequency, MAX_FILE_BYTES, Party, Signatory, Signer, Signers,
+    Text, Texts, raw,
 };
 use crate::api::input::parse_time;
 use passerelle_model::{
+    bytes::PublicKey,
     ids::{AgencyId, AgreementId},
-    statement::AgreementLine,
+    statement::{AgreementLine, MAX_ALL_SIGNATORIES, MAX_SIGNATORIES, can_sign},
     time::Timestamp,
     vocabulary::{Category, LegalBasis, Level, Purpose},
 };
@@ -51,6 +53,7 @@ pub fn read(text: &str, library: &Library) -> Result<Document, Vec<Problem>> {
     let mut reader = Reader {
         text,
         problems: Vec::new(),
+        keys: BTreeSet::new(),
     };
     if text.len() > MAX_FILE_BYTES {
         reader.wrong(0, format!("the file is larger than {MAX_FILE_BYTES} bytes"));
@@ -76,6 +79,8 @@ pub fn read(text: &str, library: &Library) -> Result<Document, Vec<Problem>> {
 struct Reader<'a> {
     text: &'a str,
     problems: Vec<Problem>,
+    /// The keys of those who sign, each once.
+    keys: BTreeSet<PublicKey>,
 }
 
 impl Reader<'_> {
@@ -254,6 +259,10 @@ impl Reader<'_> {
             }
             parties.push(party);
         }
+        if self.keys.len() > MAX_ALL_SIGNATORIES {
+            let reason = format!("`signatories`: at most {MAX_ALL_SIGNATORIES} of all parties");
+            self.wrong(0, reason);
+        }
         Some(parties)
     }
 
@@ -279,13 +288,66 @@ impl Reader<'_> {
                 office: office?,
             })
         });
+        let signers = self.signers(party.signatures_needed, party.signatories, &of, at);
         Some(Party {
+            signers: signers?,
             name: name?,
             function: function?,
             basis: basis?,
             signatory: signatory?,
             agency: agency?,
         })
+    }
+
+    /// The people who sign with keys, if there are any; whether the keys are all different is for
+    /// the whole draft.
+    fn signers(
+        &mut self,
+        needed: Option<Spanned<u16>>,
+        people: Vec<Spanned<raw::Signer>>,
+        of: &dyn Fn(&str) -> String,
+        at: usize,
+    ) -> Option<Option<Signers>> {
+        if needed.is_none() && people.is_empty() {
+            return Some(None);
+        }
+        let needed = self.need(needed, &of("signatures_needed"), at)?;
+        let count = people.len();
+        if !(1..=count.min(MAX_SIGNATORIES)).contains(&usize::from(*needed.get_ref())) {
+            let what = of("signatures_needed");
+            let reason = format!("{what}: {count} people sign; 1 to {MAX_SIGNATORIES} can");
+            self.wrong(needed.span().start, reason);
+        } else if count > MAX_SIGNATORIES {
+            let reason = format!("{}: at most {MAX_SIGNATORIES}", of("signatories"));
+            self.wrong(at, reason);
+        }
+        let mut signers = Vec::new();
+        for person in people {
+            let at = person.span().start;
+            let raw::Signer { office, key } = person.into_inner();
+            let office = self.text(office, &of("signatories.office"), at);
+            let what = of("signatories.key");
+            let key = self.need(key, &what, at).and_then(|key| {
+                let parsed = PublicKey::from_hex(key.get_ref()).ok();
+                let parsed = parsed.filter(can_sign);
+                if parsed.is_none() {
+                    let reason = format!("{what}: not a key from `agreement keygen`");
+                    self.wrong(key.span().start, reason);
+                }
+                parsed
+            });
+            let (Some(office), Some(key)) = (office, key) else {
+                continue;
+            };
+            if !self.keys.insert(key) {
+                self.wrong(at, format!("{what}: it signs already"));
+            }
+            signers.push(Signer { office, key });
+        }
+        Some(Some(Signers {
+            needed: needed.into_inner(),
+            people: signers,
+        }))
     }
 
     fn lines(

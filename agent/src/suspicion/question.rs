@@ -123,7 +123,7 @@ pub struct Candidate {
 /// What becomes of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Passage {
-    /// It leaves.
+    /// It leaves; a preview is shown.
     Sent,
     /// It waits for a second person.
     Held(AuditCaseId, Findings),
@@ -256,6 +256,46 @@ pub fn pass(
         (Fate::Held, _) => Ok((vec![asked, raised], Passage::Held(case, found))),
         (_, _) => Ok((vec![asked, raised], Passage::Refused(case, found))),
     }
+}
+
+/// What becomes of a look at what the rules would say, which is a look-up like any other: journaled,
+/// with its audit case if there is one. There is nothing to hold, so what would be held is refused.
+///
+/// # Errors
+/// [`ErrorCode::Suspended`]; the store.
+pub fn pass_preview(
+    context: &Context,
+    view: &dyn Read,
+    candidate: Candidate,
+    now: Timestamp,
+) -> Outcome<Passage> {
+    let worker = &candidate.question.worker.id;
+    require_active(view, worker)?;
+    let mut found = candidate.found.clone();
+    let pace = record::pace(view, worker).map_err(storage)?;
+    detect::unusual(&context.config.suspicion, &pace, now, &mut found);
+    let mut events = vec![audit(CaseEvent::Previewed {
+        request: candidate.request.clone(),
+        worker: worker.clone(),
+        apart: apart::keep(context, &candidate.request, &found.apart)?,
+    })];
+    let Some(action) = found.action() else {
+        return Ok((events, Passage::Sent));
+    };
+    let fate = match action.stops() {
+        true => Fate::Refused,
+        false => Fate::Previewed,
+    };
+    let case = AuditCaseId::from_random(entropy::random()?);
+    let raised = raise(context, &case, &candidate, &found, fate, now)?;
+    tracing::warn!(audit_case = %case, action = action.code(), fate = fate.code(),
+        "a preview has to be looked at by a second person");
+    events.push(audit(CaseEvent::Raised(Box::new(raised))));
+    let passage = match fate {
+        Fate::Refused => Passage::Refused(case, found),
+        _ => Passage::Sent,
+    };
+    Ok((events, passage))
 }
 
 pub(crate) fn audit(event: CaseEvent) -> Event {

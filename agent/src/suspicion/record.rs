@@ -50,6 +50,8 @@ pub enum Fate {
     Released,
     /// It was held and never left.
     Dropped,
+    /// There was none: a worker looked at what the rules would say.
+    Previewed,
 }
 
 impl Fate {
@@ -61,6 +63,7 @@ impl Fate {
             Self::Refused => "refused",
             Self::Released => "released",
             Self::Dropped => "dropped",
+            Self::Previewed => "previewed",
         }
     }
 }
@@ -95,6 +98,16 @@ pub enum CaseEvent {
         /// Who.
         worker: String,
         /// Who may not look at it as a second person, sealed: it says who the person may be.
+        #[serde(default)]
+        apart: Option<Bytes>,
+    },
+    /// A worker looks, or tries to look, at what the rules would say of a person.
+    Previewed {
+        /// An id that no request has.
+        request: RequestId,
+        /// Who.
+        worker: String,
+        /// As of a question that is asked.
         #[serde(default)]
         apart: Option<Bytes>,
     },
@@ -142,6 +155,7 @@ impl CaseEvent {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Asked { .. } => "asked",
+            Self::Previewed { .. } => "previewed",
             Self::Raised(_) => "audit_case_raised",
             Self::Decided { .. } => "audit_case_decided",
             Self::Suspended { .. } => "worker_suspended",
@@ -251,7 +265,13 @@ pub(crate) fn apply(
     event: &CaseEvent,
 ) -> Result<(), StoreError> {
     match event {
+        // A look is a look, whether something is asked then or not.
         CaseEvent::Asked {
+            request,
+            worker,
+            apart,
+        }
+        | CaseEvent::Previewed {
             request,
             worker,
             apart,

@@ -55,6 +55,17 @@ pub fn refused(case: &AuditCaseId, found: &Findings) -> String {
     )
 }
 
+/// For the worker to whom a preview is not shown: both languages in one line.
+pub fn not_shown(case: &AuditCaseId, found: &Findings) -> String {
+    format!(
+        "your agency does not show what could be asked: {}; audit case `{case}` was opened / \
+         votre organisme ne montre pas ce qui pourrait être demandé\u{a0}: {}; le cas d’audit \
+         `{case}` a été ouvert",
+        joined(found, Kind::en),
+        joined(found, Kind::fr),
+    )
+}
+
 /// For the worker whose question is held: both languages in one line.
 pub fn held(case: &AuditCaseId, request: &RequestId, found: &Findings) -> String {
     format!(

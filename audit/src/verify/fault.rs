@@ -120,6 +120,9 @@ fault_codes! {
     Receipt = "receipt", "the receipt is for another answer than the one in the log";
     /// Other terms were signed than proposed.
     Terms = "terms", "a party signed other terms than those proposed";
+    /// Too few of the people who sign for a party have signed.
+    Signatories = "signatories", "an agreement was signed for a party without enough of the people \
+        who sign for it";
     /// An invitation is unknown, used, expired or of another agency.
     Invitation = "invitation", "an agency joined without a valid invitation of its own";
     /// A seal does not say what the entries say.

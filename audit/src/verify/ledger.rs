@@ -22,7 +22,7 @@ use passerelle_model::{
     panel::Panel,
     pdp::Obligation,
     request::Status,
-    statement::{AgencyKeys, Item, WithdrawalScope},
+    statement::{AgencyKeys, Item, Signatories, WithdrawalScope},
     time::Timestamp,
     vocabulary::{Category, LegalBasis, Level, Purpose, Sector, Stage},
 };
@@ -111,6 +111,8 @@ pub(super) struct Agreement {
     pub(super) terms: Digest,
     pub(super) parties: Vec<Agency>,
     pub(super) signed: Vec<Agency>,
+    /// Who signs for a party, where its node's key is not enough.
+    pub(super) signatories: Vec<(Agency, Signatories)>,
     pub(super) purposes: Vec<Purpose>,
     pub(super) lines: Vec<Line>,
     pub(super) starts_at: Timestamp,

@@ -14,7 +14,7 @@ use passerelle_model::{
     request::Status,
     statement::{
         AgreementChange, AgreementSignature, AgreementTerms, Body, CaseAdvance, CaseOpening,
-        Change, ConsentTerms, Withdrawal, WithdrawalScope,
+        Change, ConsentTerms, Endorsed, Withdrawal, WithdrawalScope,
     },
     time::Timestamp,
     vocabulary::{Category, Stage},
@@ -176,6 +176,16 @@ impl Ledger {
             let message = "an agreement needs two parties, the proposer among them";
             return Err(self.fault(FaultCode::NotAParty, message));
         }
+        if !terms.has_sound_signatories() {
+            let message = "the terms name signatories as none can be";
+            return Err(self.fault(FaultCode::Range, message));
+        }
+        let signatories: Vec<_> = terms
+            .signatories
+            .iter()
+            .map(|s| (self.agency(&s.agency), s.clone()))
+            .collect();
+        let signs_alone = !signatories.iter().any(|(party, _)| *party == agency);
         let mut lines = Vec::with_capacity(terms.lines.len());
         for line in &terms.lines {
             lines.push(Line {
@@ -188,8 +198,13 @@ impl Ledger {
         let agreement = Agreement {
             terms: digest,
             parties,
-            // The proposal is the proposer's own signature.
-            signed: vec![agency],
+            // The proposal is the proposer's own signature, unless people sign for it.
+            signed: if signs_alone {
+                vec![agency]
+            } else {
+                Vec::new()
+            },
+            signatories,
             purposes: terms.purposes.clone(),
             lines,
             starts_at: terms.starts_at,
@@ -233,6 +248,10 @@ impl Ledger {
         if let Some((code, message)) = wrong {
             return Err(self.fault(code, message));
         }
+        self.signed_for(agency, signature)?;
+        let Some(agreement) = self.agreements.get_mut(&id(signature.agreement.as_str())) else {
+            return Ok(());
+        };
         let terminated = agreement.terminated;
         agreement.signed.push(agency);
         agreement.touched = index;
@@ -256,6 +275,33 @@ impl Ledger {
         earlier.successor = Some((id(signature.agreement.as_str()), starts_at));
         earlier.touched = index;
         Ok(())
+    }
+
+    /// Whether enough of the people who sign for a party have signed, by the terms and by those of
+    /// the version before.
+    fn signed_for(&mut self, agency: u32, signature: &AgreementSignature) -> Result<(), Fault> {
+        let Some(name) = self.member(agency).map(|member| member.name.clone()) else {
+            return Ok(());
+        };
+        let agreement = self.agreements.get(&id(signature.agreement.as_str()));
+        let earlier = agreement.and_then(|a| self.agreements.get(&a.supersedes?));
+        let both = [agreement, earlier];
+        let signs = both.iter().flatten().flat_map(|a| &a.signatories);
+        let rules: Vec<_> = signs
+            .filter(|(a, _)| *a == agency)
+            .map(|(_, s)| s)
+            .collect();
+        let endorsed = Endorsed {
+            federation: self.federation.clone(),
+            agency: name,
+            agreement: signature.agreement.clone(),
+            terms: signature.terms,
+        };
+        let checked = endorsed.check(&rules, &signature.endorsements);
+        checked.map_err(|code| {
+            let message = format!("the people who sign for the party have not: {code}");
+            self.fault(FaultCode::Signatories, message)
+        })
     }
 
     /// Whether a proposal takes its place after the version that it names.
@@ -286,6 +332,11 @@ impl Ledger {
             Some((
                 FaultCode::NotAParty,
                 "a version is proposed by no party of the one before",
+            ))
+        } else if drops_signatories(next, earlier) {
+            Some((
+                FaultCode::Range,
+                "a version takes the signatories of a party away",
             ))
         } else {
             None
@@ -403,4 +454,14 @@ impl Ledger {
         }
         Ok(())
     }
+}
+
+/// Whether a party that is one still had signatories and has none any more.
+fn drops_signatories(next: &Agreement, earlier: &Agreement) -> bool {
+    let has = |agreement: &Agreement, party: &u32| {
+        let mut signatories = agreement.signatories.iter();
+        signatories.any(|(agency, _)| agency == party)
+    };
+    let mut parties = next.parties.iter();
+    parties.any(|party| has(earlier, party) && !has(next, party))
 }

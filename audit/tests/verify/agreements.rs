@@ -4,14 +4,21 @@
 use crate::{
     dishonest::{assert_refused, then_says},
     file::{check, export},
-    world::{World, agreement_id},
+    world::{World, agency, agreement_id, federation},
 };
-use passerelle_audit::verify::FaultCode as Code;
+use passerelle_audit::{
+    dsse::{self, SigningKey},
+    verify::FaultCode as Code,
+};
 use passerelle_model::{
     canonical,
     decide::Reply,
     ids::AgreementId,
-    statement::{AgreementChange, AgreementSignature, AgreementTerms, Body, Change, Reliance},
+    request::Status,
+    statement::{
+        AgreementChange, AgreementSignature, AgreementTerms, Body, Change, ENDORSEMENT_TYPE,
+        Endorsed, Endorsement, Reliance, Signatories,
+    },
     vocabulary::{AgreementReason, Category},
 };
 
@@ -25,6 +32,7 @@ fn change(n: u8, change: Change) -> Body {
 
 fn signature(terms: &AgreementTerms) -> Body {
     Body::AgreementSignature(AgreementSignature {
+        endorsements: Vec::new(),
         agreement: terms.agreement.clone(),
         terms: canonical::digest(terms).unwrap(),
     })
@@ -169,4 +177,86 @@ fn an_answer_on_what_a_later_version_replaced_past_one_that_was_ended_early_is_f
     says(&mut world, 0, Body::Agreement(Box::new(other)));
     let (records, last) = then_says(&world, 1, body);
     assert_refused(&records, last, Code::Withdrawn);
+}
+
+fn person(n: u8) -> SigningKey {
+    SigningKey::from_seed(&[n; 32])
+}
+
+/// With people who sign for the agency that did not propose.
+fn with_people(mut terms: AgreementTerms, needed: u16, people: &[u8]) -> AgreementTerms {
+    terms.signatories = vec![Signatories {
+        agency: agency(1),
+        needed,
+        keys: people.iter().map(|n| person(*n).public_key()).collect(),
+    }];
+    terms
+}
+
+/// The signature of agency 1, with what these people endorsed of `endorsed`.
+fn signed_by(terms: &AgreementTerms, endorsed: &AgreementTerms, people: &[u8]) -> Body {
+    let endorsed = Endorsed {
+        federation: federation(),
+        agency: agency(1),
+        agreement: endorsed.agreement.clone(),
+        terms: canonical::digest(endorsed).unwrap(),
+    };
+    let payload = endorsed.to_bytes().unwrap();
+    let endorse = |n: &u8| Endorsement {
+        key: person(*n).public_key(),
+        signature: dsse::sign(&person(*n), ENDORSEMENT_TYPE, &payload),
+    };
+    let Body::AgreementSignature(mut signature) = signature(terms) else {
+        unreachable!("it makes one");
+    };
+    signature.endorsements = people.iter().map(endorse).collect();
+    Body::AgreementSignature(signature)
+}
+
+#[test]
+fn a_signature_without_enough_of_the_people_who_sign_for_a_party_is_found() {
+    let mut world = World::new();
+    let terms = with_people(world.agreement_terms(5), 2, &[11, 12, 13]);
+    let other = with_people(world.agreement_terms(6), 2, &[11, 12, 13]);
+    says(&mut world, 0, Body::Agreement(Box::new(terms.clone())));
+    for body in [
+        signature(&terms),
+        signed_by(&terms, &terms, &[11]),
+        signed_by(&terms, &terms, &[11, 11]),
+        signed_by(&terms, &terms, &[11, 99]),
+        signed_by(&terms, &other, &[11, 12]),
+    ] {
+        let (records, last) = then_says(&world, 1, body);
+        assert_refused(&records, last, Code::Signatories);
+    }
+    says(&mut world, 1, signed_by(&terms, &terms, &[13, 11]));
+    check(&export(&world.records)).unwrap();
+    // The next version by others: those who signed before sign too.
+    let mut second = with_people(next(&world, 7, 5, 2), 1, &[14]);
+    says(&mut world, 0, Body::Agreement(Box::new(second.clone())));
+    let (records, last) = then_says(&world, 1, signed_by(&second, &second, &[14]));
+    assert_refused(&records, last, Code::Signatories);
+    second.agreement = agreement_id(8);
+    second.signatories.clear();
+    let (records, last) = then_says(&world, 0, Body::Agreement(Box::new(second)));
+    assert_refused(&records, last, Code::Range);
+    let unsound = with_people(world.agreement_terms(9), 3, &[11, 12]);
+    let (records, last) = then_says(&world, 0, Body::Agreement(Box::new(unsound)));
+    assert_refused(&records, last, Code::Range);
+}
+
+#[test]
+fn nothing_rests_on_a_proposal_whose_own_people_have_not_signed() {
+    let mut world = World::new();
+    let terms = with_people(world.agreement_terms(5), 1, &[11]);
+    says(&mut world, 1, Body::Agreement(Box::new(terms.clone())));
+    says(&mut world, 0, signature(&terms));
+    let reliance = Some(Reliance::Agreement(terms.agreement.clone()));
+    world.ask_relying(5, 5, 0, Category::AppointmentStatus, reliance.clone());
+    check(&export(&world.records)).unwrap();
+    assert_eq!(world.row(5).unwrap().status, Status::Denied);
+    says(&mut world, 1, signed_by(&terms, &terms, &[11]));
+    world.ask_relying(6, 5, 0, Category::AppointmentStatus, reliance);
+    check(&export(&world.records)).unwrap();
+    assert_ne!(world.row(6).unwrap().status, Status::Denied);
 }

@@ -78,6 +78,7 @@ fn exchange_on_agreement(world: &mut World) {
     let digest = canonical::digest(&terms).unwrap();
     done(world.say(0, Body::Agreement(Box::new(terms)), Vec::new(), &[]));
     let signature = AgreementSignature {
+        endorsements: Vec::new(),
         agreement: agreement.clone(),
         terms: digest,
     };

@@ -396,6 +396,7 @@ impl World {
             basis: LegalBasis::Gdpr6,
         };
         AgreementTerms {
+            signatories: Vec::new(),
             agreement: agreement_id(n),
             edition: Edition::default(),
             parties: vec![party(0), party(1)],

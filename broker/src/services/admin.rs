@@ -223,6 +223,7 @@ fn proposals(projection: &dyn Read) -> Result<Vec<views::BundleProposal>, Broker
         endorsed_by: p.endorsed.iter().map(ToString::to_string).collect(),
         proposed_at: p.at,
         held: None,
+        proposal: Some(p.digest),
         terms: p.terms,
     };
     Ok(proposals.map(view).collect())

@@ -3,10 +3,10 @@
 
 use super::{Draft, Step, ensure, exchange};
 use crate::{
-    canonical,
     entry::{EntryBody, Sidecar, StopCause},
     error::ErrorCode,
     ids::{AgencyId, AgreementId},
+    records::Agreement,
     state::{self, key},
     statement::{AgreementChange, AgreementSignature, AgreementTerms, Verified},
     vocabulary::LegalBasis,
@@ -41,6 +41,7 @@ pub(super) fn propose(
             && terms.starts_at < terms.review_at
             && terms.review_at <= terms.ends_at
             && !terms.purposes.iter().any(|p| p.is_prohibited())
+            && terms.has_sound_signatories()
             // An agreement is not the consent of anybody.
             && !terms.parties.iter().any(|p| p.basis == LegalBasis::Consent),
         ErrorCode::OutOfRange,
@@ -76,15 +77,17 @@ pub(super) fn sign(
     ensure(!agreement.signed.contains(agency), ErrorCode::Duplicate)?;
     ensure(agreement.course.terminated.is_none(), ErrorCode::WrongState)?;
     // Of two proposals for a next version the one that is signed first follows, and no other.
-    if let Some(earlier) = &agreement.terms.edition.supersedes {
-        let earlier = state::agreement(draft.state, earlier)?.ok_or(ErrorCode::UnknownAgreement)?;
-        ensure(earlier.may_be_followed(), ErrorCode::WrongState)?;
-    }
-    // Signed is what was seen: the digest of the whole terms, not only their name.
-    ensure(
-        canonical::digest(&agreement.terms)? == signature.terms,
-        ErrorCode::PayloadMismatch,
-    )?;
+    let earlier = match &agreement.terms.edition.supersedes {
+        Some(earlier) => {
+            let earlier = state::agreement(draft.state, earlier)?;
+            Some(earlier.ok_or(ErrorCode::UnknownAgreement)?)
+        }
+        None => None,
+    };
+    let follows = earlier.as_ref().is_none_or(Agreement::may_be_followed);
+    ensure(follows, ErrorCode::WrongState)?;
+    let federation = &said.statement().federation;
+    agreement.check_signature(federation, agency, signature, earlier.as_ref())?;
     draft.push_said(said, Sidecar::default())
 }
 
@@ -100,7 +103,8 @@ fn follows(draft: &Draft<'_, '_>, agency: &AgencyId, terms: &AgreementTerms) -> 
     ensure(
         earlier.terms.edition.version.checked_add(1) == Some(edition.version)
             // Or it and the one before that would both be in force until the one between begins.
-            && earlier.terms.starts_at <= terms.starts_at,
+            && earlier.terms.starts_at <= terms.starts_at
+            && terms.keeps_signatories_of(&earlier.terms),
         ErrorCode::OutOfRange,
     )?;
     // Others can't put an end to what a party relies on without its signature. One that wants to

@@ -4,8 +4,8 @@ use crate::{
     bytes::Digest,
     canonical::{self, CanonicalError},
     error::ErrorCode,
-    ids::{AgencyId, AgreementId},
-    statement::{AgreementTerms, Change},
+    ids::{AgencyId, AgreementId, FederationId},
+    statement::{AgreementSignature, AgreementTerms, Change, Endorsed},
     time::Timestamp,
     vocabulary::AgreementState,
 };
@@ -47,7 +47,8 @@ pub struct Successor {
 }
 
 impl Agreement {
-    /// An agreement as `agency` proposes it at `index`. The proposal is its own signature.
+    /// An agreement as `agency` proposes it at `index`. The proposal is its own signature, unless
+    /// people sign for it: they can't have, for nobody knew the terms before.
     ///
     /// # Errors
     /// The terms do not encode.
@@ -58,8 +59,11 @@ impl Agreement {
     ) -> Result<Self, CanonicalError> {
         Ok(Self {
             digest: canonical::digest(&terms)?,
+            signed: match terms.signatories_of(agency) {
+                None => vec![agency.clone()],
+                Some(_) => Vec::new(),
+            },
             terms,
-            signed: vec![agency.clone()],
             proposed: index,
             course: Course::default(),
         })
@@ -100,6 +104,42 @@ impl Agreement {
     /// Whether `agency` is a party.
     pub fn has_party(&self, agency: &AgencyId) -> bool {
         self.terms.parties.iter().any(|p| p.agency == *agency)
+    }
+
+    /// Whether `signature` is one of `agency` that counts: a party that has not signed, these terms,
+    /// and enough of its signatories, by these terms and by those of the version before.
+    ///
+    /// # Errors
+    /// [`ErrorCode::NotAParty`], [`ErrorCode::Duplicate`]; [`ErrorCode::PayloadMismatch`] for other
+    /// terms; as [`Endorsed::check`].
+    pub fn check_signature(
+        &self,
+        federation: &FederationId,
+        agency: &AgencyId,
+        signature: &AgreementSignature,
+        earlier: Option<&Self>,
+    ) -> Result<(), ErrorCode> {
+        if !self.has_party(agency) {
+            return Err(ErrorCode::NotAParty);
+        }
+        if self.signed.contains(agency) {
+            return Err(ErrorCode::Duplicate);
+        }
+        // Signed is what was seen: the digest of the whole terms, not only their name.
+        if self.digest != signature.terms {
+            return Err(ErrorCode::PayloadMismatch);
+        }
+        let endorsed = Endorsed {
+            federation: federation.clone(),
+            agency: agency.clone(),
+            agreement: self.terms.agreement.clone(),
+            terms: self.digest,
+        };
+        // Those who signed before agree to who signs from now on.
+        let own = self.terms.signatories_of(agency);
+        let before = earlier.and_then(|earlier| earlier.terms.signatories_of(agency));
+        let rules: Vec<_> = own.into_iter().chain(before).collect();
+        endorsed.check(&rules, &signature.endorsements)
     }
 
     /// Whether another version may follow it: it was signed by all, nobody ended it, and no other

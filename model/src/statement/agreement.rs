@@ -3,6 +3,7 @@
 //!
 //! Out of scope: the text itself, which never crosses the broker.
 
+use super::{Endorsement, Signatories};
 use crate::{
     bytes::Digest,
     ids::{AgencyId, AgreementId},
@@ -54,6 +55,10 @@ pub struct AgreementTerms {
     pub review_at: Timestamp,
     /// In force until; at this instant it no longer is.
     pub ends_at: Timestamp,
+    /// Who signs for a party, where the key of its node is not enough. Left out of the canonical
+    /// form if there are none, as before there could be any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signatories: Vec<Signatories>,
 }
 
 /// A party signs an agreement.
@@ -63,6 +68,9 @@ pub struct AgreementSignature {
     pub agreement: AgreementId,
     /// Digest of the canonical terms, so that nobody signs what it did not see.
     pub terms: Digest,
+    /// Those of the party's signatories, if it has any. Left out of the canonical form otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endorsements: Vec<Endorsement>,
 }
 
 /// Which version of an agreement this is, and of which text.

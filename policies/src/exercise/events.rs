@@ -118,6 +118,7 @@ fn actions(checker: &mut Checker, at: Moment, entry: Entry) -> Vec<Option<Action
         let signature = named.and_then(|(agreement, terms)| {
             let terms = canonical::digest(&terms).ok()?;
             Some(Body::AgreementSignature(AgreementSignature {
+                endorsements: Vec::new(),
                 agreement,
                 terms,
             }))
@@ -239,6 +240,7 @@ fn agreement(checker: &mut Checker, at: Moment, event: &AgreementEvent) -> Optio
         }
     }
     let terms = AgreementTerms {
+        signatories: Vec::new(),
         agreement: AgreementId::from_random(bytes_of("agreement", &event.id.value)),
         edition: Edition::default(),
         parties,

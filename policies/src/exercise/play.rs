@@ -310,6 +310,7 @@ fn propose(
             break;
         }
         let body = Body::AgreementSignature(AgreementSignature {
+            endorsements: Vec::new(),
             agreement: terms.agreement.clone(),
             terms: canonical::digest(terms)?,
         });

@@ -251,6 +251,7 @@ fn agreement(matter: &Matter) -> Agreement {
         .unwrap_or(0);
     Agreement {
         terms: AgreementTerms {
+            signatories: Vec::new(),
             agreement: AgreementId::from_random(PROPOSED),
             edition: Edition::default(),
             parties: parties

@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct BundleProposal {
     /// What is proposed.
     pub terms: BundleTerms,
+    /// Digest of the terms: what is endorsed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<Digest>,
     /// When its entry was sequenced.
     pub proposed_at: Timestamp,
     /// How many of the present members have endorsed it.
@@ -44,6 +47,9 @@ pub struct RulesStatus {
 pub struct BundleView {
     /// The rules, and the place that they take.
     pub terms: BundleTerms,
+    /// Digest of the terms: what is endorsed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<Digest>,
     /// Whether they are in force.
     pub in_force: bool,
     /// The version of the Cedar language.

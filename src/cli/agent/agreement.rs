@@ -1,6 +1,10 @@
 //! `passerelle agent agreement`: propose, sign, suspend, end, list, show.
 
-use super::{Place, agreement_list, agreement_paper, done_text};
+use super::{
+    Place, agreement_list, agreement_paper,
+    agreement_sign::{self, ENDORSE_EXAMPLES, EndorseArgs, SignArgs},
+    done_text,
+};
 use crate::cli::{
     Global, Lang, backend,
     failure::{Exit, Failure},
@@ -72,19 +76,43 @@ Examples:
   passerelle agent agreement sign --dir /srv/sante-centre isa-00112233445566778899aabbccddeeff
   passerelle agent agreement sign --dir /srv/sante-centre \\
     isa-00112233445566778899aabbccddeeff agreement.toml
+  passerelle agent agreement sign --dir /srv/sante-centre \\
+    isa-00112233445566778899aabbccddeeff agreement.toml \\
+    --endorsement chief.json --endorsement privacy.json
 
 The file is what the proposer sent. Nothing is signed unless it is the text whose digest the log
 holds, and says exactly the terms that are there.")]
-    Sign {
+    Sign(SignArgs),
+    /// Make a key for a person who signs agreements for an agency; needs no node
+    #[command(after_help = "\
+Examples:
+  passerelle agent agreement keygen --out chief.pem
+
+The public half, which it prints, goes into the draft. The file is written once and readable by its
+owner alone: keep it where its owner keeps such things, not on the node.")]
+    Keygen {
+        /// Where the key goes
+        #[arg(long, value_name = "KEY.pem")]
+        out: PathBuf,
+    },
+    /// Write what the people who sign for this agency are to endorse
+    #[command(after_help = "\
+Examples:
+  passerelle agent agreement terms --dir /srv/sante-centre \\
+    isa-00112233445566778899aabbccddeeff --out terms.json")]
+    Terms {
         #[command(flatten)]
         place: Place,
         /// The agreement
         #[arg(value_name = "ID")]
         agreement: AgreementId,
-        /// The document, if the agreement has one
-        #[arg(value_name = "DRAFT.toml")]
-        document: Option<PathBuf>,
+        /// Where the terms go
+        #[arg(long, value_name = "TERMS.json")]
+        out: PathBuf,
     },
+    /// Endorse the terms of an agreement with the key of a person; needs no node
+    #[command(after_help = ENDORSE_EXAMPLES)]
+    Endorse(EndorseArgs),
     /// Suspend an agreement: nothing rests on it until this agency lifts the suspension
     #[command(after_help = "\
 Examples:
@@ -162,7 +190,11 @@ pub(super) async fn run(global: Global, verb: Verb) -> Result<Exit, Failure> {
             let mut node = backend::connect(&place.dir).await?;
             let request = v1::ProposeAgreementRequest { draft };
             let done: Done = backend::document(node.propose_agreement(request).await)?;
-            done_text(global, &done, "proposed and signed here")
+            done_text(
+                global,
+                &done,
+                "proposed, and signed unless people sign for this agency",
+            )
         }
         Verb::Draft => {
             output::line(isa::TEMPLATE.trim_end())?;
@@ -178,22 +210,14 @@ pub(super) async fn run(global: Global, verb: Verb) -> Result<Exit, Failure> {
             let language = language.unwrap_or_else(|| global.lang());
             agreement_paper::print(global, dir.as_deref(), &what, language, html).await
         }
-        Verb::Sign {
+        Verb::Sign(args) => agreement_sign::sign(global, args).await,
+        Verb::Keygen { out } => agreement_sign::keygen(global, &out),
+        Verb::Terms {
             place,
             agreement,
-            document,
-        } => {
-            let read =
-                |path: &PathBuf| std::fs::read_to_string(path).map_err(|e| Failure::file(path, &e));
-            let document = document.as_ref().map(read).transpose()?;
-            let mut node = backend::connect(&place.dir).await?;
-            let request = v1::AgreementRef {
-                agreement: agreement.to_string(),
-                document: document.unwrap_or_default(),
-            };
-            let done: Done = backend::document(node.sign_agreement(request).await)?;
-            done_text(global, &done, "signed")
-        }
+            out,
+        } => agreement_sign::terms(global, &place.dir, &agreement, &out).await,
+        Verb::Endorse(args) => agreement_sign::endorse(global, &args),
         Verb::Suspend {
             place,
             agreement,

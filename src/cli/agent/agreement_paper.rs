@@ -36,7 +36,7 @@ struct Problem {
     reason: String,
 }
 
-fn library() -> Result<Library, Failure> {
+pub(super) fn library() -> Result<Library, Failure> {
     Library::load(&embedded_files()).map_err(|e| Failure::failed(e.to_string()))
 }
 

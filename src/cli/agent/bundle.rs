@@ -1,6 +1,6 @@
 //! `passerelle agent bundle`: the rules in force, what a proposal changes, endorsing it.
 
-use super::{Place, done_text};
+use super::{Place, Worker, done_text};
 use crate::cli::{
     Global, backend, broker,
     failure::{Exit, Failure},
@@ -36,13 +36,18 @@ Examples:
   passerelle agent bundle endorse --dir /srv/police-nord \\
     2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881
 
-Look at it first: `passerelle agent bundle show`. An endorsement is signed and stands in the log.")]
+Look at it first: `passerelle agent bundle show` says the digest of each proposal, which stands for
+its rules, what they replace, and from when until when. An endorsement is of that and nothing else;
+it is signed and stands in the log. With `endorse_two_people` in agent.toml it leaves once two workers
+have given it.")]
     Endorse {
         #[command(flatten)]
         place: Place,
-        /// Digest of the bundle
-        #[arg(value_name = "DIGEST", value_parser = policy::bundle_digest)]
-        bundle: Digest,
+        /// Digest of the proposal
+        #[arg(value_name = "PROPOSAL", value_parser = policy::bundle_digest)]
+        proposal: Digest,
+        #[command(flatten)]
+        worker: Worker,
     },
 }
 
@@ -63,10 +68,15 @@ pub(super) async fn run(global: Global, verb: Verb) -> Result<Exit, Failure> {
             }
             Ok(Exit::Done)
         }
-        Verb::Endorse { place, bundle } => {
+        Verb::Endorse {
+            place,
+            proposal,
+            worker,
+        } => {
             let mut node = backend::connect(&place.dir).await?;
             let request = v1::BundleRef {
-                bundle: bundle.to_hex(),
+                proposal: proposal.to_hex(),
+                worker: worker.name(&place.dir),
             };
             let done: Done = backend::document(node.endorse_bundle(request).await)?;
             done_text(global, &done, "endorsed")
@@ -105,6 +115,10 @@ fn view_text(view: &BundleView) -> String {
     let terms = &view.terms;
     let head = fields(&[
         ("bundle", terms.bundle.to_hex()),
+        (
+            "proposal",
+            view.proposal.map_or_else(String::new, |p| p.to_hex()),
+        ),
         ("revision", terms.revision.to_string()),
         ("replaces", policy::bundle_replaces(terms.previous)),
         (

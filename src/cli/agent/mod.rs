@@ -3,11 +3,13 @@
 mod agreement;
 mod agreement_list;
 mod agreement_paper;
+mod agreement_sign;
 mod audit_case;
 pub(super) mod bundle;
 mod case;
 mod consent;
 mod consent_files;
+pub(super) mod preview;
 mod request;
 
 use super::{
@@ -120,6 +122,9 @@ Examples:
     /// What a second person has to look at: curious questions, emergencies that were claimed
     #[command(subcommand)]
     AuditCases(audit_case::Verb),
+    /// Show what the rules would let through about one person, without asking anybody
+    #[command(after_help = preview::EXAMPLES)]
+    Preview(preview::PreviewArgs),
     /// Ask another agency about one person, and wait for the decision
     #[command(after_help = request::EXAMPLES)]
     Request(request::RequestArgs),
@@ -249,6 +254,7 @@ pub(super) async fn run(global: Global, args: AgentArgs) -> Result<Exit, Failure
         Verb::Consent(verb) => consent::run(global, verb).await,
         Verb::Case(verb) => case::run(global, verb).await,
         Verb::AuditCases(verb) => audit_case::run(global, verb).await,
+        Verb::Preview(args) => preview::run(global, args).await,
         Verb::Request(args) => request::run(global, args).await,
         Verb::Requests { place } => {
             let mut node = backend::connect(&place.dir).await?;
@@ -370,6 +376,7 @@ fn done_text(global: Global, done: &Done, what: &str) -> Result<Exit, Failure> {
                 "{}: {what}, queued: it is sent when the broker can be reached",
                 done.id
             ),
+            "awaits_second" => format!("{}: a second worker has to do the same", done.id),
             other => format!("{}: {what}, {other}{log}", done.id),
         }
     })?;

@@ -6,7 +6,9 @@
 
 use super::what_if::Situation;
 use crate::cli::{
-    Global, codes,
+    Global, Lang,
+    agent::preview::heading,
+    codes,
     failure::{Exit, Failure},
     output,
 };
@@ -14,11 +16,11 @@ use clap::Args;
 use passerelle_model::{
     pdp::{Effect, PolicyDecisionPoint as _, Ruling},
     statement::Item,
-    vocabulary::{Category, CategoryKind, Language, Level, Sector, labels},
+    vocabulary::{Category, Level, labels},
 };
 use passerelle_policies::{
     CedarPdp,
-    whatif::{Remedy, what_is_missing},
+    whatif::{Remedy, is_held, what_is_missing},
 };
 use std::fmt::Write as _;
 
@@ -49,22 +51,6 @@ struct Line {
     item: Item,
     ruling: Ruling,
     missing: Vec<Remedy>,
-}
-
-/// Whether an agency of this sector has facts of this kind. Who somebody is, anybody may hold.
-const fn is_held(kind: CategoryKind, sector: Sector) -> bool {
-    match kind {
-        CategoryKind::DeIdentified | CategoryKind::Identifier => true,
-        CategoryKind::Police => matches!(sector, Sector::LawEnforcement),
-        CategoryKind::Health | CategoryKind::SpeciallyProtectedHealth => {
-            matches!(sector, Sector::Health)
-        }
-        CategoryKind::Education => matches!(sector, Sector::Education),
-        CategoryKind::Social => matches!(sector, Sector::SocialServices),
-        CategoryKind::HousingIncome => matches!(sector, Sector::HousingIncome),
-        CategoryKind::Corrections => matches!(sector, Sector::Corrections),
-        CategoryKind::Community => matches!(sector, Sector::Community),
-    }
 }
 
 impl Preview {
@@ -137,7 +123,7 @@ pub(super) fn run(global: Global, pdp: &CedarPdp, preview: &Preview) -> Result<E
             })
         })
         .collect();
-    output::print(global, &done, |_| text(pdp, &lines, language))?;
+    output::print(global, &done, |_| text(pdp, &lines, global.lang()))?;
     let all_denied = lines.iter().all(|l| l.ruling.effect == Effect::Deny);
     Ok(if all_denied {
         Exit::Refused
@@ -147,15 +133,8 @@ pub(super) fn run(global: Global, pdp: &CedarPdp, preview: &Preview) -> Result<E
 }
 
 /// Permitted, reviewed, denied, each under its heading.
-fn text(pdp: &CedarPdp, lines: &[Line], language: Language) -> String {
-    let heading = |effect: Effect| match (effect, language) {
-        (Effect::Permit, Language::French) => "AUTORISÉ",
-        (Effect::Permit, _) => "PERMITTED",
-        (Effect::Review, Language::French) => "À EXAMINER PAR UNE PERSONNE DU DÉTENTEUR",
-        (Effect::Review, _) => "A PERSON AT THE HOLDER LOOKS FIRST",
-        (Effect::Deny, Language::French) => "REFUSÉ",
-        (Effect::Deny, _) => "DENIED",
-    };
+fn text(pdp: &CedarPdp, lines: &[Line], lang: Lang) -> String {
+    let language = lang.language();
     let mut out = String::new();
     for effect in [Effect::Permit, Effect::Review, Effect::Deny] {
         let of: Vec<_> = lines.iter().filter(|l| l.ruling.effect == effect).collect();
@@ -163,7 +142,7 @@ fn text(pdp: &CedarPdp, lines: &[Line], language: Language) -> String {
             continue;
         }
         // Writing to a string can't fail.
-        let _infallible = writeln!(out, "{}", heading(effect));
+        let _infallible = writeln!(out, "{}", heading(effect, lang));
         for line in of {
             let what = labels::category(line.item.category, language);
             let far = labels::level(line.item.level, language);

@@ -224,6 +224,7 @@ impl Situation {
         let parties = [requester, holder];
         Agreement {
             terms: AgreementTerms {
+                signatories: Vec::new(),
                 agreement: AgreementId::from_random([0; 16]),
                 edition: Edition::default(),
                 parties: parties

@@ -136,6 +136,10 @@ fn words(code: &str, lang: Lang) -> &str {
         "refused" => ("refused", "refusée"),
         "released" => ("released", "libérée"),
         "dropped" => ("dropped", "abandonnée"),
+        "previewed" => (
+            "a preview: nothing left",
+            "un aperçu\u{a0}: rien n’est parti",
+        ),
         "alert" => ("alert", "alerte"),
         "hold" => ("hold", "retenue"),
         "block" => ("block", "blocage"),

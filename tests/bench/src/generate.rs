@@ -225,6 +225,7 @@ impl Maker {
             basis: LegalBasis::Gdpr6,
         });
         let terms = AgreementTerms {
+            signatories: Vec::new(),
             agreement: AgreementId::from_random(self.id()?),
             edition: Edition::default(),
             parties: parties.to_vec(),
@@ -249,6 +250,7 @@ impl Maker {
             BTreeMap::new(),
         )?;
         let body = Body::AgreementSignature(AgreementSignature {
+            endorsements: Vec::new(),
             agreement,
             terms: digest,
         });

@@ -49,6 +49,7 @@ impl World {
         let lines = [(a, b, 0), (b, a, 0), (a, b, 1), (b, a, 2)];
         let lines = lines.map(|(from, to, more)| line(from, to, category + more));
         let terms = AgreementTerms {
+            signatories: Vec::new(),
             agreement: id.clone(),
             edition: Edition::default(),
             parties: vec![party(a), party(b)],
@@ -92,6 +93,7 @@ impl World {
         self.tell(format!("{me} signs {name}"));
         self.says(ix, Vec::new(), |_, _| {
             Ok(Body::AgreementSignature(AgreementSignature {
+                endorsements: Vec::new(),
                 agreement: row.terms.agreement,
                 terms: row.digest,
             }))

@@ -1,6 +1,7 @@
 //! Versions, suspension and termination of agreements.
 
 mod random;
+mod signatories;
 
 use super::*;
 use crate::{
@@ -81,6 +82,7 @@ impl World {
         };
         let earlier = after.and_then(|n| self.agreement(n));
         AgreementTerms {
+            signatories: Vec::new(),
             agreement: id(n),
             edition: Edition {
                 version: earlier.map_or(1, |a| a.terms.edition.version + 1),
@@ -104,6 +106,7 @@ impl World {
     fn sign_agreement(&mut self, n: u8, by: u8) -> Reply {
         let terms = self.agreement(n).map_or(Digest([0; 32]), |a| a.digest);
         let signature = AgreementSignature {
+            endorsements: Vec::new(),
             agreement: id(n),
             terms,
         };

@@ -220,6 +220,7 @@ impl World {
             .map(|p| Ok(self.party(*p)?.0.clone()))
             .collect::<Result<_>>()?;
         let terms = AgreementTerms {
+            signatories: Vec::new(),
             agreement: AgreementId::from_random(bytes16(1, number)),
             edition: Edition::default(),
             parties: parties

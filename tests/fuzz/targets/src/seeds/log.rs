@@ -80,6 +80,7 @@ fn agreement() -> AgreementTerms {
         basis: LegalBasis::Gdpr6,
     };
     AgreementTerms {
+        signatories: Vec::new(),
         agreement: AgreementId::from_random(id(3)),
         edition: Edition::default(),
         parties: vec![party(0), party(1)],
@@ -117,6 +118,7 @@ fn stories() -> Vec<Vec<(u8, Body)>> {
     };
     let terms = canonical::digest(&agreement()).unwrap();
     let signature = AgreementSignature {
+        endorsements: Vec::new(),
         agreement: AgreementId::from_random(id(3)),
         terms,
     };
