@@ -1,6 +1,7 @@
 //! The policy information point: collects the facts of the matter from the projection.
 
 use crate::{
+    ids::AgencyId,
     pdp::{CaseFacts, Matter},
     records::{Agreement, Case, Consent, RequestRow},
     seeded::{Bug, seeded},
@@ -38,10 +39,23 @@ pub fn collect(
         Some(id) => state::case(view, id)?.map(|case| case_facts(&case, row)),
         None => None,
     };
+    let lost = state::unheard(view)?;
+    let case = case.map(|mut case| {
+        // That it was closed may be what was lost.
+        case.closed |= is_led_by_one_of(view, row, &lost)?;
+        Ok::<_, StoreError>(case)
+    });
+    let case = case.transpose()?;
     // One too many and a withdrawal might be the one that is not seen: deny on doubt.
-    let (Some(consents), Some(agreements)) = (consents(view, row)?, agreements(view, row)?) else {
+    let (Some(mut consents), Some(mut agreements)) = (consents(view, row)?, agreements(view, row)?)
+    else {
         return Ok(Collected::Doubt("too_many_candidates"));
     };
+    for (agency, before) in &lost {
+        // Whatever it withdrew defeats what others recorded before.
+        consents.retain(|consent| consent.recorded > *before);
+        agreements.retain(|a| a.proposed > *before || !a.has_party(agency));
+    }
     let at = if seeded(Bug::ExpiredStillCounts) {
         let began = consents.iter().map(|c| c.terms.given_at);
         let began = began.chain(agreements.iter().map(|a| a.terms.starts_at));
@@ -65,6 +79,19 @@ pub fn collect(
         consents,
         agreements,
     })))
+}
+
+/// Whether the case of the request was opened by one of these before it was lost sight of.
+fn is_led_by_one_of(
+    view: &dyn Read,
+    row: &RequestRow,
+    lost: &[(AgencyId, u64)],
+) -> Result<bool, StoreError> {
+    let Some(id) = row.case.as_ref().filter(|_| !lost.is_empty()) else {
+        return Ok(false);
+    };
+    let case = state::case(view, id)?;
+    Ok(case.is_some_and(|case| lost.iter().any(|(agency, _)| case.lead == *agency)))
 }
 
 fn case_facts(case: &Case, row: &RequestRow) -> CaseFacts {

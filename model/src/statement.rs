@@ -4,11 +4,13 @@
 //! envelope. Private fields enter as commitments; their openings travel beside.
 
 mod agreement;
+mod resumption;
 
 pub use agreement::{
     AgreementChange, AgreementLine, AgreementParty, AgreementSignature, AgreementTerms, Change,
     Edition,
 };
+pub use resumption::{MAX_RESUMED, Resumption};
 
 use crate::{
     bytes::{Bytes, Commitment, Digest, PublicKey, Signature},
@@ -289,6 +291,8 @@ pub enum Body {
     BundleEndorsement(BundleEndorsement),
     /// Says what came of the review of an emergency.
     OverrideReview(OverrideReview),
+    /// Goes on under a new origin of the log.
+    Resumption(Resumption),
 }
 
 /// A statement: who says what when, in which federation.

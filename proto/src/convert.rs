@@ -137,12 +137,13 @@ pub fn status(code: ErrorCode) -> tonic::Status {
         E::WrongState
         | E::BundleNotHeld
         | E::BundleNotEndorsed
+        | E::OriginNotAccepted
         | E::Held
         | E::PermitExpired
         | E::PermitMismatch
         | E::PermitWithdrawn
         | E::ProofInvalid => Code::FailedPrecondition,
-        E::NoQuorum | E::Unavailable => Code::Unavailable,
+        E::NoQuorum | E::Recovering | E::Unavailable => Code::Unavailable,
         E::Storage => Code::DataLoss,
         E::Internal => Code::Internal,
     };
