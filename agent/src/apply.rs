@@ -5,7 +5,7 @@ use crate::{
     agreements, apply_notice, erasure,
     event::{Event, Stated, Transaction, Verdict},
     imported::{self, Staged},
-    postponed, retention, rules, settlement, standing,
+    origin, postponed, retention, rules, settlement, standing,
     state::{self, AskRow, GivenRow, LabelRow, Meta, VerdictRow, key},
     suspicion::record,
     vault,
@@ -80,6 +80,7 @@ fn apply_event(
             imported::import_committed(view, import, *parts)
         }
         Event::AuditCase(event) => record::apply(view, at, event),
+        Event::OriginAccepted(accepted) => origin::accepted(view, accepted),
         Event::AgreementKept {
             agreement,
             document,
@@ -316,7 +317,8 @@ fn state_one(view: &mut Overlay<'_>, at: Timestamp, stated: &Stated) -> Result<(
         | Body::CaseOpening(_)
         | Body::CaseAdvance(_)
         | Body::BundleEndorsement(_)
-        | Body::OverrideReview(_) => Ok(()),
+        | Body::OverrideReview(_)
+        | Body::Resumption(_) => Ok(()),
     }
 }
 

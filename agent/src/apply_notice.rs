@@ -8,7 +8,7 @@ use crate::{
     apply::{edit_ask, edit_hold, edit_meta, note_withdrawal},
     event::Noticed,
     late::heard,
-    rules, seals, settlement, standing,
+    origin, rules, seals, settlement, standing,
     state::{self, AnswerRow, HoldRow, MemberRow, Step, key},
 };
 use passerelle_model::{
@@ -120,6 +120,7 @@ pub(crate) fn noticed(
         }
         EntryBody::Invited { .. }
         | EntryBody::Refused { .. }
+        | EntryBody::Supersedes(_)
         | EntryBody::WithdrawalCarriedOut { .. }
         | EntryBody::HandlesEvaluated { .. } => Ok(()),
     }
@@ -156,6 +157,7 @@ const fn cause_code(cause: &StopCause) -> &'static str {
         StopCause::Withdrawn(_) => "withdrawn",
         StopCause::DecidedAgain => "decided_again",
         StopCause::Revoked(_) => "revoked",
+        StopCause::Superseded => "superseded",
     }
 }
 
@@ -275,6 +277,7 @@ fn said(
         Body::CaseOpening(opening) => case_opened(view, agency, opening, notice.index),
         Body::CaseAdvance(advance) => case_advanced(view, me, advance, notice),
         Body::BundleEndorsement(endorsement) => rules::endorsed(view, agency, &endorsement),
+        Body::Resumption(_) => origin::resumed(view, me, agency),
     }
 }
 

@@ -364,7 +364,7 @@ pub fn export(node: &Node, log: &CheckedLog) -> Result<Vec<u8>, ErrorCode> {
     let membership = &node.context.identity.membership;
     let header = ExportHeader::new(
         log.head.checkpoint.clone(),
-        membership.checkpoint_key.clone(),
+        node.context.identity.anchors.log.to_string(),
         membership.federation.clone(),
     );
     let mut file = Vec::new();

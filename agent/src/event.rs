@@ -80,6 +80,23 @@ pub struct Related {
     pub payloads: BTreeMap<String, Bytes>,
 }
 
+/// This agency goes on under a new origin of the log.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct OriginAccepted {
+    /// Digest of the entry `supersedes` that it has accepted.
+    pub entry: Digest,
+    /// Its index: so many entries of the former log were carried.
+    pub index: u64,
+    /// Verifier key of the log from here on.
+    pub key: String,
+    /// What its witness had accepted last of the entries that were carried.
+    pub witness: WitnessState,
+    /// What it says again.
+    pub again: Vec<Stated>,
+    /// That this is all.
+    pub resumptions: Vec<Stated>,
+}
+
 /// What a reviewer said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -245,6 +262,8 @@ pub enum Event {
         /// The first worker.
         worker: String,
     },
+    /// A new origin of the log was accepted.
+    OriginAccepted(Box<OriginAccepted>),
 }
 
 impl Event {
@@ -273,6 +292,7 @@ impl Event {
             Self::AuditCase(event) => event.kind(),
             Self::AgreementKept { .. } => "agreement_kept",
             Self::EndorsementAsked { .. } => "endorsement_asked",
+            Self::OriginAccepted(_) => "origin_accepted",
         }
     }
 }

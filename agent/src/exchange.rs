@@ -102,14 +102,15 @@ pub enum Asked {
     Evaluated(v1::Evaluated),
 }
 
-/// The first frame.
-pub fn hello(meta: &Meta) -> agent_frame::Frame {
+/// The first frame, of an agency that follows the log with this origin.
+pub fn hello(meta: &Meta, origin: &str) -> agent_frame::Frame {
     let forgets = seeded(Bug::WitnessForgets);
     agent_frame::Frame::Hello(v1::Hello {
         protocol: PROTOCOL,
         next_notice: meta.next_notice,
         next_member: meta.next_member,
         witness_size: if forgets { 0 } else { meta.witness.size },
+        origin: origin.to_owned(),
     })
 }
 

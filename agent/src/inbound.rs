@@ -8,7 +8,7 @@ use crate::{
     holder::{self, Offer, storage},
     late,
     node::Node,
-    requester, review,
+    origin, requester, review,
     settlement::is_mendable,
     state::{self, key},
     suspicion::override_review,
@@ -17,6 +17,7 @@ use crate::{
 };
 use futures_util::future::{BoxFuture, ready};
 use passerelle_model::{
+    bytes::Digest,
     entry::EntryBody,
     error::ErrorCode,
     statement::{Answer, Body},
@@ -90,7 +91,10 @@ pub fn take_in(
         tracing::warn!(index, %code, "notice refused");
     })?;
     let checked = match checked {
-        Checked::Entry(checked) => checked,
+        Checked::Entry(checked) => {
+            is_accepted_origin(view, &checked)?;
+            checked
+        }
         Checked::Later(noticed) => {
             tracing::warn!(index, "an entry of a later version is passed over");
             return Ok(vec![Event::Noticed(noticed)]);
@@ -115,6 +119,21 @@ pub fn take_in(
             Ok(vec![Event::Noticed(Box::new(checked.with_problem(code)))])
         }
     }
+}
+
+/// The log goes on as this agency has accepted that it does, and not otherwise.
+fn is_accepted_origin(view: &dyn Read, notice: &CheckedNotice) -> Result<(), ErrorCode> {
+    let EntryBody::Supersedes(_) = notice.entry().body else {
+        return Ok(());
+    };
+    let accepted = origin::expected(view, notice.index()).map_err(storage)?;
+    // Who joined later has accepted the log as it was then.
+    let shown = Digest::of(&notice.noticed().entry.0);
+    if accepted.is_none_or(|accepted| accepted == shown) {
+        return Ok(());
+    }
+    tracing::error!("the log shows another new origin than the one that was accepted here");
+    Err(ErrorCode::OriginNotAccepted)
 }
 
 fn follow(
@@ -146,7 +165,8 @@ fn follow(
             | Body::CaseOpening(_)
             | Body::CaseAdvance(_)
             | Body::BundleEndorsement(_)
-            | Body::OverrideReview(_) => Ok(Offer::default()),
+            | Body::OverrideReview(_)
+            | Body::Resumption(_) => Ok(Offer::default()),
         };
     }
     if let EntryBody::Offered { permit } = &notice.entry().body {
@@ -240,6 +260,8 @@ const fn is_passing(code: ErrorCode) -> bool {
         ErrorCode::RateLimited
             | ErrorCode::Unavailable
             | ErrorCode::NoQuorum
+            | ErrorCode::Recovering
+            | ErrorCode::OriginNotAccepted
             | ErrorCode::BundleNotHeld
             | ErrorCode::Storage
             | ErrorCode::Internal

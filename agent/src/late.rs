@@ -57,6 +57,18 @@ pub(crate) fn heard_between(view: &dyn Read, from: u64, until: u64) -> Result<u6
     Ok(rows.iter().take_while(|(key, _)| *key <= end).count() as u64)
 }
 
+/// Forgets what was heard of the entries from `from` on, which the log lost, and of membership,
+/// which is heard anew.
+pub(crate) fn forget_from(view: &mut Overlay<'_>, from: u64) -> Result<(), StoreError> {
+    let after = from.checked_sub(1).map(|index| key(false, index));
+    let lost = view.scan(b"heard/n", after.as_deref(), usize::MAX)?;
+    let membership = view.scan(b"heard/m", None, usize::MAX)?;
+    for (row, _) in lost.into_iter().chain(membership) {
+        view.write(row, None);
+    }
+    Ok(())
+}
+
 fn takes_away(body: &Body) -> bool {
     match body {
         Body::Withdrawal(_) => true,

@@ -44,6 +44,7 @@ mod late;
 pub mod link;
 pub mod mirror;
 pub mod node;
+pub mod origin;
 pub mod outside;
 pub mod person;
 pub mod postponed;

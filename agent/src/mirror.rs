@@ -41,7 +41,7 @@ use std::{
 /// The directory, beside the journal.
 pub const DIRECTORY: &str = "mirror";
 /// The newest checkpoint that was verified, with its cosignatures.
-const CHECKPOINT: &str = "checkpoint";
+pub(crate) const CHECKPOINT: &str = "checkpoint";
 /// Entries of which the root is not known yet.
 const INCOMING: &str = "incoming";
 /// Entries, and bytes of entries, that are made durable together.

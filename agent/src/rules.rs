@@ -7,6 +7,7 @@
 //! Out of scope: the files ([`crate::bundles`]).
 
 use crate::{
+    origin,
     state::{self, MAX_ROWS, key},
     verify::CLOCK_SKEW_S,
 };
@@ -129,6 +130,12 @@ pub fn proposals(view: &dyn Read) -> Result<Vec<Proposal>, StoreError> {
 pub fn endorsers(view: &dyn Read) -> Result<Vec<AgencyId>, StoreError> {
     let members = state::members(view)?.into_iter();
     Ok(members.filter(|(_, m)| m.active).map(|(a, _)| a).collect())
+}
+
+/// Forgets all of it: it is heard anew, from the log's beginning.
+pub(crate) fn forget(view: &mut Overlay<'_>) -> Result<(), StoreError> {
+    view.write(RULES.to_vec(), None);
+    origin::clear(view, PROPOSAL.as_bytes())
 }
 
 pub(crate) fn founded(view: &mut Overlay<'_>, bundle: &Digest) -> Result<(), StoreError> {

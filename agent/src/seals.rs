@@ -85,6 +85,18 @@ pub(crate) fn note(
     state::put(view, key, &row)
 }
 
+/// Forgets the faults of seals that reach beyond `until`: the log lost what they counted.
+///
+/// # Errors
+/// The store.
+pub(crate) fn forget_from(view: &mut Overlay<'_>, until: u64) -> Result<(), StoreError> {
+    let after = [FAULTS, &until.to_be_bytes(), &u64::MAX.to_be_bytes()].concat();
+    for (row, _) in view.scan(FAULTS, Some(&after), usize::MAX)? {
+        view.write(row, None);
+    }
+    Ok(())
+}
+
 /// The seals that still do not fit what was heard, from the oldest on.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use crate::{
     link::{Evaluation, Evaluator, LinkOwner, link},
     mirror::{self, Mirror},
     node::Node,
-    retention, session, suspicion,
+    origin, retention, session, suspicion,
     tls_client::{BrokerConnector, ConnectError},
 };
 use passerelle_journal::JournalError;
@@ -95,7 +95,7 @@ pub async fn serve_with(
 ) -> Result<(), ServeError> {
     let home = Home::new(dir);
     let socket = home.socket()?;
-    let context = Arc::new(Context::load(&home)?);
+    let mut context = Context::load(&home)?;
     let channel = channel(&home, &context)?;
     let agency = context.identity.anchors.agency.clone();
     let (core, writer) =
@@ -105,6 +105,10 @@ pub async fn serve_with(
             }
             other => ServeError::Core(other),
         })?;
+    // The journal knows which origin was accepted last; the enrolment knows the first.
+    let log = origin::followed(&context, core.view());
+    context.identity.anchors.log = log.map_err(|error| ServeError::Core(error.into()))?;
+    let context = Arc::new(context);
     let mirror = open_mirror(dir, &context, clock.as_ref());
     let (owner, link) = link();
     let (evaluator, evaluations) = Evaluator::new(link.clone());

@@ -120,7 +120,12 @@ async fn attach(
         evaluating: HashMap::new(),
         next_call: 0,
     };
-    stream.send(exchange::hello(&meta)).await?;
+    stream
+        .send(exchange::hello(
+            &meta,
+            node.context.identity.anchors.log.name(),
+        ))
+        .await?;
     let mut client = ExchangeClient::new(node.channel.clone())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);

@@ -108,7 +108,8 @@ pub(crate) fn settle(
         | Body::CaseOpening(_)
         | Body::CaseAdvance(_)
         | Body::BundleEndorsement(_)
-        | Body::OverrideReview(_) => Ok(()),
+        | Body::OverrideReview(_)
+        | Body::Resumption(_) => Ok(()),
     }
 }
 

@@ -182,3 +182,22 @@ pub(crate) fn withdrawn(
         }
     }
 }
+
+/// The log goes on from an older copy: what was recorded or withdrawn in the entries from `index` on
+/// has no place in it any more. It counts as of that place, so that every withdrawal known here
+/// defeats it, and so does every one that the new log brings.
+pub(crate) fn take_back(view: &mut Overlay<'_>, index: u64) -> Result<(), StoreError> {
+    for (row, bytes) in view.scan(key::CONSENT.as_bytes(), None, usize::MAX)? {
+        let mut consent: Consent = state::decode(&bytes)?;
+        let withdrawn = consent.withdrawn.iter().map(|w| w.index);
+        if consent.recorded.max(withdrawn.max().unwrap_or(0)) <= index {
+            continue;
+        }
+        consent.recorded = consent.recorded.min(index);
+        for withdrawn in &mut consent.withdrawn {
+            withdrawn.index = withdrawn.index.min(index);
+        }
+        put(view, row, &consent)?;
+    }
+    Ok(())
+}

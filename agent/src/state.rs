@@ -61,6 +61,11 @@ pub struct Meta {
     /// Statements before this place in the outbox were made before the newest withdrawal that is
     /// known here.
     pub withdrawn_before: u64,
+    /// Verifier key of the newest origin of the log that was accepted here; none if the log is that
+    /// of the enrolment.
+    pub origin: Option<String>,
+    /// Whether the log has not shown yet that nothing of this agency's own is missing.
+    pub resuming: bool,
 }
 
 /// A member, from verified membership entries.
@@ -306,9 +311,13 @@ pub(crate) fn load<T: DeserializeOwned>(
     let Some(bytes) = view.get(key)? else {
         return Ok(None);
     };
-    let row = binary::from_slice(&bytes);
+    decode(&bytes).map(Some)
+}
+
+/// A row's value.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
     // The parser's message may quote the row.
-    row.map(Some)
+    binary::from_slice(bytes)
         .map_err(|_| StoreError("a row is not in the form of this version".to_owned()))
 }
 
@@ -326,12 +335,7 @@ pub(crate) fn put<T: Serialize>(
 /// All rows of a table, up to [`MAX_ROWS`].
 fn table<T: DeserializeOwned>(view: &dyn Read, prefix: &str) -> Result<Vec<T>, StoreError> {
     let rows = view.scan(prefix.as_bytes(), None, MAX_ROWS)?;
-    rows.iter()
-        .map(|(_, bytes)| {
-            binary::from_slice(bytes)
-                .map_err(|_| StoreError("a row is not in the form of this version".to_owned()))
-        })
-        .collect()
+    rows.iter().map(|(_, bytes)| decode(bytes)).collect()
 }
 
 /// Counters and cursors.

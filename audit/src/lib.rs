@@ -8,6 +8,7 @@
 //! cap. Types named `Signed...`, `Accepted`, `Cosigned` and `Verified...` can only be made by the
 //! check that they stand for.
 
+pub mod announcement;
 pub mod checkpoint;
 pub mod cosignature;
 pub mod disclosure;

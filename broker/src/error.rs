@@ -95,6 +95,15 @@ pub enum BrokerError {
         /// Where the file belongs.
         path: PathBuf,
     },
+    /// The log's key is not here.
+    #[error("the key in `keys/checkpoint.pem` is not that of the log, `{0}`")]
+    OtherKey(String),
+    /// It runs.
+    #[error("the broker runs; stop it first")]
+    Runs,
+    /// A new origin that no agency could accept.
+    #[error("the log can't go on so: {0}")]
+    NotSuperseded(String),
     /// The listener failed.
     #[error("cannot listen on `{address}`: {source}")]
     Listen {

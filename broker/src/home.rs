@@ -17,7 +17,10 @@ use crate::{
     oprf::OprfServer,
     outside::{Outside, OutsideConfig},
 };
-use passerelle_audit::{keys::SigningKey, note::Signer};
+use passerelle_audit::{
+    keys::SigningKey,
+    note::{Signer, VerifierKey},
+};
 use passerelle_journal::durable_file::{write_atomically, write_new};
 use passerelle_model::{bytes::PublicKey, entry::BrokerKeys, error::ErrorCode, ids::FederationId};
 use serde::{Deserialize, Serialize};
@@ -108,7 +111,7 @@ pub struct Home {
     pub dir: PathBuf,
     /// The configuration.
     pub config: Config,
-    /// Signs checkpoints.
+    /// Signs checkpoints, under the origin of the founding: see [`Home::checkpoint_under`].
     pub checkpoint: Signer,
     /// Signs permits.
     pub permit: SigningKey,
@@ -178,6 +181,11 @@ fn read(path: &Path) -> Result<Vec<u8>, BrokerError> {
     fs::read(path).map_err(BrokerError::file("read", path))
 }
 
+fn signing_key(dir: &Path, name: &str) -> Result<SigningKey, BrokerError> {
+    let pem = read(&dir.join("keys").join(name))?;
+    Ok(SigningKey::from_pkcs8_pem(&String::from_utf8_lossy(&pem))?)
+}
+
 /// Reads `broker.toml`.
 pub(crate) fn read_config(dir: &Path) -> Result<Config, BrokerError> {
     let path = dir.join(CONFIG_FILE);
@@ -195,10 +203,7 @@ impl Home {
     /// Reads a broker's directory.
     pub fn open(dir: &Path) -> Result<Self, BrokerError> {
         let config = read_config(dir)?;
-        let signing_key = |name: &str| -> Result<SigningKey, BrokerError> {
-            let pem = read(&dir.join("keys").join(name))?;
-            Ok(SigningKey::from_pkcs8_pem(&String::from_utf8_lossy(&pem))?)
-        };
+        let signing_key = |name: &str| signing_key(dir, name);
         let checkpoint = Signer::new(
             &log_origin(&config.federation),
             signing_key("checkpoint.pem")?,
@@ -211,6 +216,20 @@ impl Home {
             dir: dir.to_owned(),
             config,
         })
+    }
+
+    /// The signer of checkpoints under the origin of this verifier key, which must be of the key
+    /// that is here.
+    ///
+    /// # Errors
+    /// It is of another key, or none.
+    pub fn checkpoint_under(&self, verifier: &str) -> Result<Signer, BrokerError> {
+        let verifier: VerifierKey = verifier.parse()?;
+        let signer = Signer::new(verifier.name(), signing_key(&self.dir, "checkpoint.pem")?)?;
+        if *signer.verifier_key() == verifier {
+            return Ok(signer);
+        }
+        Err(BrokerError::OtherKey(verifier.to_string()))
     }
 
     /// The public halves of the broker's keys.

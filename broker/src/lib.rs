@@ -24,6 +24,7 @@ pub mod sequencer;
 pub mod serve;
 pub mod services;
 mod session;
+pub mod succession;
 mod tiles;
 pub mod tls;
 mod turns;

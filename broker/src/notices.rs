@@ -140,7 +140,8 @@ pub fn visible_to(reader: &AgencyId, record: &Record) -> Sidecar {
         | Body::CaseOpening(_)
         | Body::CaseAdvance(_)
         | Body::BundleEndorsement(_)
-        | Body::OverrideReview(_) => {}
+        | Body::OverrideReview(_)
+        | Body::Resumption(_) => {}
     }
     visible
 }

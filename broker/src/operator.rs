@@ -187,15 +187,25 @@ async fn running(dir: &Path) -> Option<Client> {
         .map(Client::new)
 }
 
-/// Runs one command on a directory whose broker does not run.
-fn run_offline(dir: &Path, command: &Command) -> Result<u64, BrokerError> {
-    let mut ledger = Ledger::open(dir).map_err(|error| match error {
+/// Whether a broker serves this directory.
+pub(crate) async fn is_running(dir: &Path) -> bool {
+    running(dir).await.is_some()
+}
+
+/// The ledger of a directory whose broker does not run.
+pub(crate) fn offline_ledger(dir: &Path) -> Result<Ledger, BrokerError> {
+    Ledger::open(dir).map_err(|error| match error {
         // Somebody has it open but does not answer: starting or ending.
         BrokerError::Journal(JournalError::InUse { .. }) => {
             BrokerError::Refused(ErrorCode::Unavailable)
         }
         other => other,
-    })?;
+    })
+}
+
+/// Runs one command on a directory whose broker does not run.
+fn run_offline(dir: &Path, command: &Command) -> Result<u64, BrokerError> {
+    let mut ledger = offline_ledger(dir)?;
     let pdp = pdp_with(home::read_config(dir)?.packs.as_ref())?;
     let mut batch = ledger.batch(pdp.as_ref());
     let (reply, _) = batch.run(command, clock::now(), home::random()?)?;

@@ -7,6 +7,7 @@
 
 use crate::{
     error::BrokerError,
+    home::log_origin,
     ledger::View,
     notices::Notices,
     rate::Allowances,
@@ -14,12 +15,12 @@ use crate::{
 };
 use passerelle_audit::dsse;
 use passerelle_model::{
-    decide::{Command, Reply},
+    decide::{Command, Reply, lacks_nothing},
     error::ErrorCode,
     ids::{AgencyId, FederationId},
     state,
-    statement::Envelope,
-    store::StoreError,
+    statement::{Body, Envelope},
+    store::{Read, StoreError},
     time::Timestamp,
 };
 use passerelle_proto::{PROTOCOL, convert, v1};
@@ -123,6 +124,23 @@ impl From<StoreError> for Fault {
     }
 }
 
+/// Whether a statement must wait, unanswered and unlogged, for what other agencies have yet to say
+/// again under a new origin of the log. It stays in its agency's outbox.
+fn waits_for_others(view: &dyn Read, command: &Command) -> Result<bool, StoreError> {
+    let Command::Say(said) = command else {
+        return Ok(false);
+    };
+    let agency = &said.statement().agency;
+    match &said.statement().body {
+        Body::Request(_) => state::is_recovering(view),
+        Body::Resumption(resumption) => Ok(!lacks_nothing(view, agency, resumption)?),
+        Body::Withdrawal(withdrawal) => Ok(state::awaited(view, agency)?.is_some()
+            && state::consent(view, &withdrawal.consent)?.is_none()
+            && state::unheard(view)?.is_empty()),
+        _ => Ok(false),
+    }
+}
+
 impl Seat {
     /// Begins the session of `agency` by its first frame.
     ///
@@ -136,6 +154,15 @@ impl Seat {
     ) -> Result<(Self, v1::Welcome), ErrorCode> {
         if hello.protocol != PROTOCOL {
             return Err(ErrorCode::Malformed);
+        }
+        // Before anything is believed of where its witness stands: that is another log.
+        let origin = desk.witnesses.origin();
+        let follows = match hello.origin.as_str() {
+            "" => log_origin(desk.federation),
+            named => named.to_owned(),
+        };
+        if follows != origin {
+            return Err(ErrorCode::OriginNotAccepted);
         }
         desk.witnesses.saw_more(&agency, hello.witness_size);
         let seat = Self {
@@ -177,6 +204,10 @@ impl Seat {
             FromAgent::Submit(submit) if allowances.statement(&self.agency, now) => {
                 let call = submit.call;
                 let command = Box::new(self.command(desk, submit)?);
+                if waits_for_others(desk.view.projection.as_ref(), &command)? {
+                    let waits = refused(call, ErrorCode::Recovering, None);
+                    return Ok(Asked::Reply(waits));
+                }
                 Ok(Asked::Sequence { call, command })
             }
             FromAgent::Submit(submit) => {

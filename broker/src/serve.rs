@@ -20,7 +20,10 @@ use crate::{
     tls::{RevokedSerials, ServerCertificate, server_config},
     witnesses::Witnesses,
 };
-use passerelle_model::{decide::Command, error::ErrorCode, pdp::PolicyDecisionPoint, state};
+use passerelle_audit::note::Signer;
+use passerelle_model::{
+    decide::Command, entry::BrokerKeys, error::ErrorCode, pdp::PolicyDecisionPoint, state,
+};
 use passerelle_policies::{Bundle, bundle::MAX_BUNDLE_BYTES};
 use passerelle_proto::{FILE_DESCRIPTORS, MAX_MESSAGE_BYTES, v1};
 use std::{collections::BTreeSet, net::SocketAddr, path::Path, sync::Arc, time::Duration};
@@ -97,6 +100,18 @@ fn rules_for(
     Ok((pdp, is_new))
 }
 
+/// The key of checkpoints under the origin that the log says is in force, and all public keys.
+fn keys_in_force(home: &Home, view: &View) -> Result<(Signer, BrokerKeys), BrokerError> {
+    let federation = state::federation(view.projection.as_ref())?;
+    let federation = federation.ok_or(BrokerError::Refused(ErrorCode::WrongState))?;
+    let checkpoint = home.checkpoint_under(&federation.keys.checkpoint)?;
+    let keys = BrokerKeys {
+        checkpoint: federation.keys.checkpoint,
+        ..home.public_keys()?
+    };
+    Ok((checkpoint, keys))
+}
+
 /// A broker that listens.
 pub struct Serving {
     /// Where agencies reach it.
@@ -123,10 +138,10 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
     };
     let outside_witnesses = home.outside()?;
     let certificate = home.server_certificate()?;
-    let keys = home.public_keys()?;
     let ledger = Ledger::open(dir)?;
     ledger.check_clock(clock::now())?;
     let view = ledger.view().clone();
+    let (checkpoint, keys) = keys_in_force(&home, &view)?;
     let former = state::agencies(view.projection.as_ref())?
         .into_iter()
         .filter(|a| !a.active);
@@ -135,7 +150,7 @@ pub async fn start(dir: &Path, address: &str) -> Result<Serving, BrokerError> {
     let (pdp, is_new) = rules_for(&bundles, home.config.packs.as_ref(), &view)?;
     let (sequencer, running) = sequencer::start(ledger, pdp, bundles.clone())?;
     let federation = home.config.federation.clone();
-    let witnesses = Witnesses::new(federation.clone(), home.checkpoint.clone(), view.clone())?;
+    let witnesses = Witnesses::new(federation.clone(), checkpoint, view.clone())?;
     let broker = Arc::new(Broker {
         witnesses: witnesses.requiring_outside(home.config.outside_required),
         outside: outside_witnesses,

@@ -155,6 +155,11 @@ impl Witnesses {
         self
     }
 
+    /// The log's origin.
+    pub fn origin(&self) -> &str {
+        self.signer.verifier_key().name()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Every change below is complete before anything that could panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -45,6 +45,49 @@ pub enum StopCause {
     DecidedAgain,
     /// One of the two agencies was revoked.
     Revoked(AgencyId),
+    /// The log goes on under a new origin: no permit of the former one counts.
+    Superseded,
+}
+
+/// So many first entries of a log, and the root over them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeHead {
+    /// How many entries.
+    pub size: u64,
+    /// The root over them (RFC 6962).
+    pub root: Digest,
+}
+
+/// The log goes on under a new origin, from an older copy of it (decision 0019). All entries before
+/// this one are those of the former log, at the same indices: its tree is a prefix of the new one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supersedes {
+    /// Verifier key of the former log, in the note format; its name is the former origin.
+    pub former: String,
+    /// Verifier key from here on. The same public key, under the next origin (see [`next_origin`]).
+    pub key: String,
+    /// What was kept of the former log: everything before this entry.
+    pub carried: TreeHead,
+    /// The largest checkpoint of the former log that anybody is known to have cosigned.
+    pub newest: TreeHead,
+    /// That checkpoint itself, as a signed note, if somebody had it.
+    pub note: Option<String>,
+    /// Who is a member from here on, by name. Whoever is not named is shut out.
+    pub members: Vec<AgencyId>,
+}
+
+/// The origin that follows `origin`: `passerelle/estrie`, `passerelle/estrie/2`,
+/// `passerelle/estrie/3`. The name of a federation has no slash.
+pub fn next_origin(origin: &str) -> String {
+    let parsed = origin
+        .rsplit_once('/')
+        .and_then(|(stem, last)| Some((stem, last.parse::<u64>().ok()?)))
+        // One that is the federation's own name, which may be a number.
+        .filter(|(stem, generation)| stem.contains('/') && *generation >= 2);
+    match parsed {
+        Some((stem, generation)) => format!("{stem}/{}", generation.saturating_add(1)),
+        None => format!("{origin}/2"),
+    }
 }
 
 /// What an entry records. Entries that carry a signed statement record what an agency said;
@@ -170,11 +213,13 @@ pub enum EntryBody {
         /// Who may open it: how many there were for it.
         counts: BTreeMap<AgencyId, Commitment>,
     },
+    /// The log goes on under a new origin.
+    Supersedes(Box<Supersedes>),
 }
 
 impl EntryBody {
     /// Every code of this version.
-    pub const CODES: [&'static str; 16] = [
+    pub const CODES: [&'static str; 17] = [
         "founded",
         "bundle_activated",
         "invited",
@@ -191,6 +236,7 @@ impl EntryBody {
         "handles_evaluated",
         "sealed",
         "bundle_proposed",
+        "supersedes",
     ];
 
     /// Whether every agency gets it, in the order of the log: who is a member, and by which rules
@@ -202,7 +248,8 @@ impl EntryBody {
             | Self::BundleActivated { .. }
             | Self::BundleProposed { .. }
             | Self::Enrolled { .. }
-            | Self::Revoked { .. } => true,
+            | Self::Revoked { .. }
+            | Self::Supersedes(_) => true,
             Self::Said { envelope, .. } => envelope.is_bundle_endorsement(),
             Self::Invited { .. }
             | Self::Refused { .. }
@@ -236,6 +283,7 @@ impl EntryBody {
             Self::HandlesEvaluated { .. } => "handles_evaluated",
             Self::Sealed { .. } => "sealed",
             Self::BundleProposed { .. } => "bundle_proposed",
+            Self::Supersedes(_) => "supersedes",
         }
     }
 }
@@ -311,4 +359,20 @@ pub struct Record {
     pub entry: Entry,
     /// Private.
     pub sidecar: Sidecar,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::next_origin;
+
+    #[test]
+    fn origins_follow_each_other_whatever_the_federation_is_called() {
+        let second = next_origin("passerelle/estrie");
+        assert_eq!(second, "passerelle/estrie/2");
+        assert_eq!(next_origin(&second), "passerelle/estrie/3");
+        assert_eq!(next_origin("passerelle/estrie/9"), "passerelle/estrie/10");
+        assert_eq!(next_origin("passerelle/2026"), "passerelle/2026/2");
+        assert_eq!(next_origin("passerelle/2026/2"), "passerelle/2026/3");
+        assert_eq!(next_origin("log.test"), "log.test/2");
+    }
 }

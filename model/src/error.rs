@@ -123,6 +123,14 @@ error_codes! {
         "more than half of the agencies must endorse these rules before they are in force";
     /// No such proposal.
     UnknownBundle = "unknown_bundle", Caller, "no rules with this digest are proposed or in force";
+    /// The log goes on from an older copy, and not every agency has gone on.
+    Recovering = "recovering", Operator,
+        "the log goes on from an older copy, and not every agency has said yet that nothing of its \
+         own is missing; until then nobody asks";
+    /// This agent still follows the former origin of the log.
+    OriginNotAccepted = "origin_not_accepted", Operator,
+        "the log goes on under a new origin, which this agency has not accepted: see `passerelle \
+         agent accept-origin --help`";
     /// The other side can't be reached.
     Unavailable = "unavailable", Operator, "the other side can't be reached now";
     /// Storage failed.

@@ -41,10 +41,23 @@ pub fn collect(
             .map(|case| case_facts(&case, &row.requester, &row.holder, row.subject)),
         None => None,
     };
+    let lost = state::unheard(view)?;
+    let case = case.map(|mut case| {
+        // That it was closed may be what was lost.
+        case.closed |= is_led_by_one_of(view, row, &lost)?;
+        Ok::<_, StoreError>(case)
+    });
+    let case = case.transpose()?;
     // One too many and a withdrawal might be the one that is not seen: deny on doubt.
-    let (Some(consents), Some(agreements)) = (consents(view, row)?, agreements(view, row)?) else {
+    let (Some(mut consents), Some(mut agreements)) = (consents(view, row)?, agreements(view, row)?)
+    else {
         return Ok(Collected::Doubt("too_many_candidates"));
     };
+    for (agency, before) in &lost {
+        // Whatever it withdrew defeats what others recorded before.
+        consents.retain(|consent| consent.recorded > *before);
+        agreements.retain(|a| a.proposed > *before || !a.has_party(agency));
+    }
     let at = if seeded(Bug::ExpiredStillCounts) {
         let began = consents.iter().map(|c| c.terms.given_at);
         let began = began.chain(agreements.iter().map(|a| a.terms.starts_at));
@@ -68,6 +81,19 @@ pub fn collect(
         consents,
         agreements,
     })))
+}
+
+/// Whether the case of the request was opened by one of these before it was lost sight of.
+fn is_led_by_one_of(
+    view: &dyn Read,
+    row: &RequestRow,
+    lost: &[(AgencyId, u64)],
+) -> Result<bool, StoreError> {
+    let Some(id) = row.case.as_ref().filter(|_| !lost.is_empty()) else {
+        return Ok(false);
+    };
+    let case = state::case(view, id)?;
+    Ok(case.is_some_and(|case| lost.iter().any(|(agency, _)| case.lead == *agency)))
 }
 
 /// What `case` is to the two agencies of a request, which is about `subject` if it names anybody.

@@ -17,7 +17,7 @@ use crate::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Version of the tables; another version on disk means rebuild.
-pub const SCHEMA_VERSION: u32 = 5;
+pub const SCHEMA_VERSION: u32 = 6;
 
 /// Most consents of a person, and agreements of a pair, that a decision looks at. With more it
 /// denies: the one left out might be the one that is withdrawn.
@@ -173,6 +173,11 @@ pub mod key {
     pub fn sealed() -> Vec<u8> {
         vec![b'l']
     }
+    /// Agencies that have not gone on under the present origin of the log; an empty name is the
+    /// prefix of all.
+    pub fn awaited(agency: &str) -> Vec<u8> {
+        join(b'u', &[agency.as_bytes()])
+    }
     /// Statements already sequenced, by digest.
     pub fn seen(statement: &Digest) -> Vec<u8> {
         join(b'n', &[&statement.0])
@@ -304,6 +309,53 @@ pub fn request(state: &dyn Read, id: &RequestId) -> Result<Option<RequestRow>, S
 /// A request by the text of a key.
 pub fn request_by_text(state: &dyn Read, id: &str) -> Result<Option<RequestRow>, StoreError> {
     row(state, &key::request(id))
+}
+
+/// The index of the entry `supersedes` since which `agency` is awaited: what it said under the
+/// former origin may be missing. `None` if it is not.
+pub fn awaited(state: &dyn Read, agency: &AgencyId) -> Result<Option<u64>, StoreError> {
+    row(state, &key::awaited(agency.as_str()))
+}
+
+/// Who has been a member under a former origin of the log and has not said since that nothing of
+/// its own is missing; with the index of the entry `supersedes`.
+pub fn all_awaited(state: &dyn Read) -> Result<Vec<(AgencyId, u64)>, StoreError> {
+    let prefix = key::awaited("");
+    let rows = state.scan(&prefix, None, usize::MAX)?;
+    rows.into_iter()
+        .map(|(key, value)| {
+            let name = key.get(prefix.len()..).unwrap_or_default();
+            let name = std::str::from_utf8(name).ok().and_then(|n| n.parse().ok());
+            let name = name.ok_or_else(|| StoreError("key is not text".into()))?;
+            Ok((name, decode(&value)?))
+        })
+        .collect()
+}
+
+/// Whether a member is awaited: until it has said that nothing of its own is missing nobody may
+/// ask, since what is missing may be a withdrawal.
+pub fn is_recovering(state: &dyn Read) -> Result<bool, StoreError> {
+    for (agency, _) in all_awaited(state)? {
+        if member(state, &agency)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Agencies that left without having said that nothing of their own is missing: what they withdrew
+/// or ended before the entry at this index may be lost for good.
+pub fn unheard(state: &dyn Read) -> Result<Vec<(AgencyId, u64)>, StoreError> {
+    let mut unheard = all_awaited(state)?;
+    let mut failed = None;
+    unheard.retain(|(agency, _)| match member(state, agency) {
+        Ok(member) => member.is_none(),
+        Err(error) => {
+            failed = Some(error);
+            true
+        }
+    });
+    failed.map_or(Ok(unheard), Err)
 }
 
 /// The index at which a statement was sequenced.

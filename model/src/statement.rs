@@ -4,6 +4,7 @@
 //! envelope. Private fields enter as commitments; their openings travel beside.
 
 mod agreement;
+mod resumption;
 mod signatories;
 
 pub use agreement::{
@@ -14,6 +15,7 @@ pub use signatories::{
     ENDORSEMENT_TYPE, Endorsed, Endorsement, MAX_ALL_SIGNATORIES, MAX_ENDORSEMENTS,
     MAX_SIGNATORIES, Signatories, can_sign,
 };
+pub use resumption::{MAX_RESUMED, Resumption};
 
 use crate::{
     bytes::{Bytes, Commitment, Digest, PublicKey, Signature},
@@ -294,6 +296,8 @@ pub enum Body {
     BundleEndorsement(BundleEndorsement),
     /// Says what came of the review of an emergency.
     OverrideReview(OverrideReview),
+    /// Goes on under a new origin of the log.
+    Resumption(Resumption),
 }
 
 /// A statement: who says what when, in which federation.

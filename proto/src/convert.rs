@@ -138,12 +138,13 @@ pub fn status(code: ErrorCode) -> tonic::Status {
         | E::BundleNotHeld
         | E::BundleNotEndorsed
         | E::SignatoriesMissing
+        | E::OriginNotAccepted
         | E::Held
         | E::PermitExpired
         | E::PermitMismatch
         | E::PermitWithdrawn
         | E::ProofInvalid => Code::FailedPrecondition,
-        E::NoQuorum | E::Unavailable => Code::Unavailable,
+        E::NoQuorum | E::Recovering | E::Unavailable => Code::Unavailable,
         E::Storage => Code::DataLoss,
         E::Internal => Code::Internal,
     };

@@ -48,6 +48,15 @@ pub struct BrokerStatus {
     /// Bundles that wait for the agencies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub proposals: Vec<BundleProposal>,
+    /// Origin of the log.
+    #[serde(default)]
+    pub origin: String,
+    /// Members that have not gone on under this origin: until all have nobody asks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaited: Vec<String>,
+    /// Agencies that left without: consents recorded before count no more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unheard: Vec<String>,
     /// Set while nothing is signed because witnesses have cosigned a longer log than this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_copy: Option<SeenMore>,
@@ -142,6 +151,16 @@ pub struct AgentStatus {
     pub without_handle: u64,
     /// Size of the tree that this witness cosigned last.
     pub witness_size: u64,
+    /// The root of that tree, hexadecimal.
+    #[serde(default)]
+    pub witness_root: String,
+    /// Origin of the log that it follows.
+    #[serde(default)]
+    pub origin: String,
+    /// Whether the log, under a new origin, has not shown yet that nothing of this agency's own is
+    /// missing.
+    #[serde(default)]
+    pub resuming: bool,
     /// When the newest entry was sequenced of which the broker gave notice here, by the broker's
     /// clock. If it stays while others hear news, the broker may be keeping something back.
     #[serde(default)]

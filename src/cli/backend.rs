@@ -6,9 +6,13 @@ use passerelle_agent::{
     config::Worker,
     enrol::enrol,
     home::{Home, HomeError, Membership},
+    origin::{self, Accepted},
     serve::ServeError,
 };
-use passerelle_broker::{BrokerError, Invited};
+use passerelle_broker::{
+    BrokerError, Invited,
+    succession::{self, Newest, Succeeded},
+};
 use passerelle_model::{
     error::ErrorCode,
     ids::{AgencyId, FederationId},
@@ -140,6 +144,26 @@ pub(crate) async fn broker_propose_bundle(
         .map_err(broker_failure)
 }
 
+/// Goes on under a new origin.
+pub(crate) async fn broker_supersede(
+    dir: &Path,
+    newest: Newest,
+    members: Vec<AgencyId>,
+) -> Result<Succeeded, Failure> {
+    let done = succession::supersede(dir, newest, members).await;
+    done.map_err(broker_failure)
+}
+
+/// The announcement of the present origin.
+pub(crate) async fn broker_announce(dir: &Path) -> Result<Succeeded, Failure> {
+    succession::announce(dir).await.map_err(broker_failure)
+}
+
+/// Accepts a new origin for the agent in `dir`, which must not run.
+pub(crate) fn agent_accept_origin(dir: &Path, file: &str) -> Result<Accepted, Failure> {
+    origin::accept(dir, file).map_err(|error| Failure::told(error.code(), &error))
+}
+
 /// State of the broker, and whether it runs.
 pub(crate) async fn broker_status(dir: &Path) -> Result<(BrokerStatus, bool), Failure> {
     passerelle_broker::status(dir).await.map_err(broker_failure)
@@ -148,9 +172,10 @@ pub(crate) async fn broker_status(dir: &Path) -> Result<(BrokerStatus, bool), Fa
 fn broker_failure(error: BrokerError) -> Failure {
     match error {
         BrokerError::Refused(code) => Failure::coded(code, None),
-        BrokerError::NotInitialised(_) | BrokerError::AlreadyInitialised(_) => {
-            Failure::told(ErrorCode::WrongState, &error)
-        }
+        BrokerError::NotInitialised(_)
+        | BrokerError::AlreadyInitialised(_)
+        | BrokerError::Runs
+        | BrokerError::NotSuperseded(_) => Failure::told(ErrorCode::WrongState, &error),
         BrokerError::BadBundle(_) => Failure::told(ErrorCode::Malformed, &error),
         other => Failure::failed(other.to_string()),
     }

@@ -7,14 +7,20 @@ use super::{
     policy,
 };
 use clap::{Args, Subcommand};
+use passerelle_broker::succession::{Newest, Succeeded};
 use passerelle_model::{
+    bytes::Digest,
+    entry::TreeHead,
     ids::{AgencyId, FederationId},
     panel::Panel,
     time::Timestamp,
     vocabulary::Sector,
 };
 use passerelle_proto::views::{BrokerStatus, BundleProposal, OutsideWitness};
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -92,6 +98,42 @@ Examples:
         /// Public name of the agency
         agency: AgencyId,
     },
+    /// Go on from an older copy of the log, under a new origin that each agency has to accept
+    #[command(after_help = "\
+Examples:
+  passerelle broker supersede --dir /srv/broker --members police-nord,sante-centre \\
+    --newest 41322:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 \\
+    --out new-origin.json
+  passerelle broker supersede --dir /srv/broker --members police-nord,sante-centre \\
+    --note checkpoint.txt --out new-origin.json
+
+For a broker whose newest journal is lost for good. Restore the copy, do not start it, and run this.
+Whoever is not named is shut out. `passerelle agent status` shows how many entries each agency has
+cosigned, and their root: name the most. Then every agency accepts the file that this writes, with
+`passerelle agent accept-origin`, and says again what was lost; until all have, nobody asks.")]
+    Supersede {
+        #[command(flatten)]
+        place: Place,
+        /// Who is a member from here on, separated by commas
+        #[arg(long, value_name = "AGENCIES", value_delimiter = ',', required = true)]
+        members: Vec<AgencyId>,
+        #[command(flatten)]
+        newest: NewestArgs,
+        /// Where to write the announcement for the agencies
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Write the announcement of the present origin once more
+    #[command(after_help = "\
+Examples:
+  passerelle broker announce --dir /srv/broker --out new-origin.json")]
+    Announce {
+        #[command(flatten)]
+        place: Place,
+        /// Where to write it
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
     /// Change the rules: propose a bundle, which more than half of the agencies have to endorse
     #[command(after_help = "\
 Examples:
@@ -109,6 +151,26 @@ Examples:
         #[command(flatten)]
         place: Place,
     },
+}
+
+/// What an agency is known to have cosigned last, of all agencies the most.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct NewestArgs {
+    /// How many entries, and their root in hexadecimal
+    #[arg(long, value_name = "SIZE:ROOT", value_parser = tree_head)]
+    newest: Option<TreeHead>,
+    /// The checkpoint itself, a signed note in a file
+    #[arg(long, value_name = "FILE")]
+    note: Option<PathBuf>,
+}
+
+fn tree_head(text: &str) -> Result<TreeHead, String> {
+    let parsed = text.split_once(':').and_then(|(size, root)| {
+        let (size, root) = (size.parse().ok()?, Digest::from_hex(root).ok()?);
+        Some(TreeHead { size, root })
+    });
+    parsed.ok_or_else(|| "expected SIZE:ROOT, as `passerelle agent status` shows them".to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -198,6 +260,29 @@ pub(super) async fn run(global: Global, args: BrokerArgs) -> Result<Exit, Failur
                 format!("`{agency}` is revoked (log entry {index}); live connections cut: {cut}")
             })?;
         }
+        Verb::Supersede {
+            place,
+            members,
+            newest,
+            out,
+        } => {
+            let newest = match newest {
+                NewestArgs {
+                    newest: Some(head), ..
+                } => Newest::Head(head),
+                NewestArgs { note, .. } => {
+                    let note = note.unwrap_or_default();
+                    let text = std::fs::read_to_string(&note);
+                    Newest::Note(text.map_err(|e| Failure::file(&note, &e))?)
+                }
+            };
+            let done = backend::broker_supersede(&place.dir, newest, members).await?;
+            announced(global, &done, &out)?;
+        }
+        Verb::Announce { place, out } => {
+            let done = backend::broker_announce(&place.dir).await?;
+            announced(global, &done, &out)?;
+        }
         Verb::Bundle(BundleArgs {
             verb: BundleVerb::Propose { place, file },
         }) => {
@@ -223,6 +308,28 @@ pub(super) async fn run(global: Global, args: BrokerArgs) -> Result<Exit, Failur
         }
     }
     Ok(Exit::Done)
+}
+
+/// Writes the announcement, and says what to do with it.
+fn announced(global: Global, done: &Succeeded, out: &Path) -> Result<(), Failure> {
+    std::fs::write(out, &done.announcement).map_err(|e| Failure::file(out, &e))?;
+    let view = serde_json::json!({
+        "origin": done.origin,
+        "key": done.key,
+        "index": done.index,
+        "announcement": out,
+    });
+    output::print(global, &view, |_| {
+        format!(
+            "the log goes on under the origin `{}` (log entry {}); its key, to compare by telephone:\n\
+             {}\nstart the broker, and have every agency stop its agent and type:\n  \
+             passerelle agent accept-origin --dir D {}",
+            done.origin,
+            done.index,
+            done.key,
+            out.display()
+        )
+    })
 }
 
 fn published_text(status: &BrokerStatus) -> String {
@@ -275,6 +382,7 @@ fn status_text(status: &BrokerStatus, running: bool) -> String {
         ("log entries", status.log_size.to_string()),
         ("published", published_text(status)),
         ("policy bundle", bundle_text(status)),
+        ("origin", origin_text(status)),
     ]);
     let members = table(
         ["agency", "sector", "member", "connected", "waiting"],
@@ -283,6 +391,19 @@ fn status_text(status: &BrokerStatus, running: bool) -> String {
     );
     let proposals = proposals_text(&status.proposals);
     format!("{head}{proposals}\n{members}{}", outside_text(status))
+}
+
+fn origin_text(status: &BrokerStatus) -> String {
+    let mut text = status.origin.clone();
+    if !status.awaited.is_empty() {
+        text.push_str("; nobody asks until these have accepted it: ");
+        text.push_str(&status.awaited.join(", "));
+    }
+    if !status.unheard.is_empty() {
+        text.push_str("; consents from before it are void, since these left without accepting: ");
+        text.push_str(&status.unheard.join(", "));
+    }
+    text
 }
 
 fn bundle_text(status: &BrokerStatus) -> String {

@@ -13,10 +13,38 @@ use super::{
     agent::bundle::in_force_text,
     output::{fields, table},
 };
+use passerelle_model::error::ErrorCode;
 use passerelle_proto::views::{
     AgentStatus, AgreementView, AgreementWarning, AuditLine, AuditPage, CaseView, ImportReport,
 };
 use std::fmt::Write as _;
+
+/// How many entries, and the root over them.
+fn witnessed(status: &AgentStatus) -> String {
+    format!(
+        "{} entries, root {}",
+        status.witness_size, status.witness_root
+    )
+}
+
+/// The origin of the log, and what is in the way of it.
+fn origin(status: &AgentStatus) -> String {
+    let refused = ErrorCode::OriginNotAccepted.code();
+    if status.last_error.as_deref() == Some(refused) && !status.connected {
+        return format!(
+            "{}: THE LOG GOES ON UNDER A NEW ORIGIN, nothing is asked or answered; stop the agent, \
+             and run `passerelle agent accept-origin` with the file from the broker's operator",
+            status.origin
+        );
+    }
+    match status.resuming {
+        true => format!(
+            "{}, accepted; what was lost is being said again",
+            status.origin
+        ),
+        false => status.origin.clone(),
+    }
+}
 
 /// State of an agent.
 pub(super) fn agent_status(status: &AgentStatus) -> String {
@@ -41,7 +69,8 @@ pub(super) fn agent_status(status: &AgentStatus) -> String {
         ("stream to broker", connection),
         ("people", people),
         ("facts", status.facts.to_string()),
-        ("tree witnessed", format!("{} entries", status.witness_size)),
+        ("tree witnessed", witnessed(status)),
+        ("origin", origin(status)),
         (
             "newest notice",
             heard_at.unwrap_or_else(|| "none yet".to_owned()),

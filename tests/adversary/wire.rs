@@ -294,6 +294,7 @@ async fn impossible_numbers_harm_only_who_sends_them() -> Result<()> {
             next_notice: u64::MAX,
             next_member: u64::MAX,
             witness_size: u64::MAX,
+            origin: String::new(),
         }))
         .await?;
     for size in [0, 1, 1 << 40, u64::MAX] {

@@ -17,6 +17,7 @@ mod clocks;
 mod frozen;
 mod full_disk;
 mod kills;
+mod new_origin;
 mod outside;
 mod outside_required;
 mod partitions;

@@ -173,6 +173,7 @@ fn said(body: &Body) -> (&'static str, Option<String>) {
         Body::CaseAdvance(c) => ("case_advance", c.case.to_string()),
         Body::BundleEndorsement(e) => ("bundle_endorsement", e.bundle.to_hex()),
         Body::OverrideReview(r) => ("override_review", r.request.to_string()),
+        Body::Resumption(r) => ("resumption", r.supersedes.to_string()),
     };
     (kind, Some(id))
 }

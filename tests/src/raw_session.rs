@@ -95,6 +95,7 @@ impl RawAgency {
                 next_notice: memory.next_notice,
                 next_member: memory.next_member,
                 witness_size: memory.witness.size,
+                origin: String::new(),
             }
         };
         self.attach_with(ToBroker::Hello(hello)).await

@@ -68,6 +68,11 @@ pub(super) fn describe(entry: &Entry) -> Result<(String, String), ErrorCode> {
         EntryBody::HandlesEvaluated { agency, count } => {
             format!("{count} blinded values are evaluated for {agency}")
         }
+        EntryBody::Supersedes(it) => format!(
+            "the log goes on under a new origin, `{}`, from the first {} entries of the former one",
+            it.key.split('+').next().unwrap_or_default(),
+            it.carried.size
+        ),
         EntryBody::Sealed { from, until, .. } => {
             format!("the entries from {from} to {until} are counted for each agency")
         }
@@ -109,6 +114,11 @@ fn describe_said(body: &Body) -> (&'static str, String) {
             "renewal",
             format!("asks for {} to be decided again", renewal.request),
         ),
+        Body::Resumption(resumption) => {
+            let so_far = if resumption.complete { "" } else { " so far" };
+            let goes_on = "goes on under the new origin: nothing of its own is missing";
+            ("resumption", format!("{goes_on}{so_far}"))
+        }
         Body::OverrideReview(review) => (
             "override_review",
             format!(

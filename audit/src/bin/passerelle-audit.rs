@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use passerelle_audit::{
     note::{SignatureType, VerifierKey},
     tlog_policy::TlogPolicy,
-    verify::{Fault, FaultCode, Options, Report, verify_with_progress},
+    verify::{Fault, FaultCode, Options, Report, follows, verify_with_progress},
 };
 use serde_json::json;
 use std::{
@@ -49,6 +49,8 @@ Examples:
       Is this the log of these very keys? (As printed by `keys`, confirmed elsewhere.)
   passerelle-audit verify export.jsonl --policy policy.txt
       The same with a C2SP tlog-policy file, which may ask for witnesses outside the federation.
+  passerelle-audit verify export.jsonl --former former.jsonl
+      Does it go on, under its new origin, from this former log?
   passerelle-audit checkpoint checkpoint.txt --policy policy.txt
       Is this a checkpoint that the policy accepts?
   passerelle-audit fork fork.txt --log-key 'KEY'
@@ -108,6 +110,9 @@ struct Arguments {
     /// A C2SP tlog-policy file that the checkpoint must meet as well.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// An export of the log whose place this one took: is what was carried of it what stood there?
+    #[arg(long, value_name = "FILE")]
+    former: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -145,22 +150,24 @@ fn main() -> ExitCode {
         Ok(policy) => policy,
         Err((message, code)) => return not_started(&message, code),
     };
-    say(match run(&arguments, policy) {
-        Ok(report) if arguments.json => {
-            let (verified, complete) = (true, report.is_complete());
-            let value = json!({"verified": verified, "complete": complete, "report": report});
-            (format!("{value}\n"), VERIFIED)
-        }
-        Ok(report) => (show(&report), VERIFIED),
-        Err(fault) => {
-            let code = if fault.code == FaultCode::Io {
-                UNREADABLE
-            } else {
-                FAULT
-            };
-            (failure(&fault, arguments.json), code)
-        }
-    })
+    say(
+        match run(&arguments, policy).and_then(|report| against_former(&arguments, report)) {
+            Ok(report) if arguments.json => {
+                let (verified, complete) = (true, report.is_complete());
+                let value = json!({"verified": verified, "complete": complete, "report": report});
+                (format!("{value}\n"), VERIFIED)
+            }
+            Ok(report) => (show(&report), VERIFIED),
+            Err(fault) => {
+                let code = if fault.code == FaultCode::Io {
+                    UNREADABLE
+                } else {
+                    FAULT
+                };
+                (failure(&fault, arguments.json), code)
+            }
+        },
+    )
 }
 
 /// Prints the verdict, and makes its exit code.
@@ -206,6 +213,23 @@ fn run(arguments: &Arguments, policy: Option<TlogPolicy>) -> Result<Report, Faul
     });
     let _ = writeln!(io::stderr());
     outcome
+}
+
+/// Holds the export of a former log against the newest entry by which this one took a log's place.
+fn against_former(arguments: &Arguments, report: Report) -> Result<Report, Fault> {
+    let Some(path) = &arguments.former else {
+        return Ok(report);
+    };
+    let Some((_, supersedes)) = report.origins.last() else {
+        let message = "this log took the place of no other, as far as it can be read";
+        return Err(Fault::whole(FaultCode::Origin, message));
+    };
+    let file = File::open(path).map_err(|error| {
+        let message = format!("`{}` can't be opened: {error}", path.display());
+        Fault::whole(FaultCode::Io, message)
+    })?;
+    follows(BufReader::with_capacity(READ_AHEAD_BYTES, file), supersedes)?;
+    Ok(report)
 }
 
 /// `[#####     ]  50 %`.

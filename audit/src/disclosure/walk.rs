@@ -160,6 +160,7 @@ impl Walker {
                     StopCause::Withdrawn(_) => "withdrawn",
                     StopCause::DecidedAgain => "decided_again",
                     StopCause::Revoked(_) => "revoked",
+                    StopCause::Superseded => "superseded",
                 };
                 self.end(&request, Outcome::Stopped, Some(reason))
             }
@@ -177,6 +178,7 @@ impl Walker {
             | EntryBody::Revoked { .. }
             | EntryBody::WithdrawalCarriedOut { .. }
             | EntryBody::HandlesEvaluated { .. }
+            | EntryBody::Supersedes(_)
             | EntryBody::Sealed { .. } => None,
         };
         Ok(over)
@@ -206,7 +208,8 @@ impl Walker {
             | Body::CaseOpening(_)
             | Body::CaseAdvance(_)
             | Body::BundleEndorsement(_)
-            | Body::OverrideReview(_) => None,
+            | Body::OverrideReview(_)
+            | Body::Resumption(_) => None,
         }
     }
 

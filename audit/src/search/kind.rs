@@ -10,7 +10,7 @@ pub struct Kind(&'static str);
 
 impl Kind {
     /// Every type.
-    pub const ALL: [&'static str; 28] = [
+    pub const ALL: [&'static str; 30] = [
         "founded",
         "bundle_activated",
         "invited",
@@ -39,6 +39,8 @@ impl Kind {
         "sealed",
         "bundle_proposed",
         "bundle_endorsement",
+        "supersedes",
+        "resumption",
     ];
 
     /// That of an entry; for what an agency said see [`Kind::said`].
@@ -62,6 +64,7 @@ impl Kind {
             Body::CaseAdvance(_) => "case_advance",
             Body::BundleEndorsement(_) => "bundle_endorsement",
             Body::OverrideReview(_) => "override_review",
+            Body::Resumption(_) => "resumption",
         })
     }
 

@@ -89,6 +89,7 @@ impl Walker {
             EntryBody::Founded { .. }
             | EntryBody::BundleActivated { .. }
             | EntryBody::BundleProposed { .. }
+            | EntryBody::Supersedes(_)
             | EntryBody::Sealed { .. } => {}
             EntryBody::Invited { agency, .. }
             | EntryBody::Enrolled { agency, .. }
@@ -114,6 +115,7 @@ impl Walker {
                     }
                     StopCause::DecidedAgain => "decided_again",
                     StopCause::Revoked(_) => "revoked",
+                    StopCause::Superseded => "superseded",
                 };
                 found.code = Some(code.to_owned());
             }
@@ -162,7 +164,7 @@ impl Walker {
                 self.cases.insert(opening.case, found.clone());
             }
             Body::CaseAdvance(advance) => self.advanced(found, advance, openings),
-            Body::BundleEndorsement(_) => {}
+            Body::BundleEndorsement(_) | Body::Resumption(_) => {}
             Body::OverrideReview(review) => {
                 self.of_request(found, &review.request);
                 found.code = Some(review.finding.code().to_owned());

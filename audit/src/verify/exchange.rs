@@ -284,6 +284,11 @@ impl Ledger {
         let row = self.open(request)?;
         match cause {
             StopCause::DecidedAgain => {}
+            StopCause::Superseded => {
+                let superseded = !self.origin.entries.is_empty();
+                let message = || "stopped because of a new origin that there is not".to_owned();
+                self.require(superseded, Since::Ever, FaultCode::WrongState, message)?;
+            }
             StopCause::Withdrawn(consent) => {
                 let relied = self.consents.get(&id(consent.as_str()));
                 let withdrawn = relied.is_some_and(|consent| !consent.withdrawn.is_empty());

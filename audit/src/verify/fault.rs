@@ -125,6 +125,9 @@ fault_codes! {
         who sign for it";
     /// An invitation is unknown, used, expired or of another agency.
     Invitation = "invitation", "an agency joined without a valid invitation of its own";
+    /// A new origin does not follow from the former log, or not all have gone on under it.
+    Origin = "origin", "the log went over to a new origin otherwise than it may: what was lost with \
+        the former one may be missing";
     /// A seal does not say what the entries say.
     Seal = "seal", "the number of entries sealed for an agency is not that in the log: the broker \
         would have kept something from it, or made something up";

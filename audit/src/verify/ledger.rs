@@ -9,6 +9,7 @@
 use super::{
     bundle::Bundles,
     fault::{Fault, FaultCode},
+    origin::Origin,
     report::{Check, Tally},
     reviews::Review,
     row::{Job, Parsed, Readable},
@@ -46,7 +47,7 @@ pub(super) fn id(text: &str) -> Id {
 
 /// The first half of a digest or nonce: enough to tell values apart that collide only if
 /// somebody spends 2^64 hashes on having his own log refused.
-fn half(bytes: &[u8; 32]) -> u128 {
+pub(super) fn half(bytes: &[u8; 32]) -> u128 {
     let (half, _) = bytes.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
     u128::from_be_bytes(*half)
 }
@@ -223,6 +224,7 @@ pub(super) struct Ledger {
     pub(super) frontier: Frontier,
     pub(super) federation: FederationId,
     pub(super) log_key: String,
+    pub(super) origin: Origin,
     /// The present entry.
     pub(super) index: u64,
     pub(super) now: Timestamp,
@@ -230,7 +232,7 @@ pub(super) struct Ledger {
     pub(super) last_at: Option<Timestamp>,
     last_unreadable: Option<u64>,
     nonces: HashSet<u128>,
-    seen: HashSet<u128>,
+    pub(super) seen: HashSet<u128>,
     names: HashMap<AgencyId, Agency>,
     pub(super) members: Vec<Member>,
     pub(super) invitations: HashMap<Digest, Invitation>,
@@ -258,6 +260,7 @@ impl Ledger {
             frontier: Frontier::new(),
             federation,
             log_key,
+            origin: Origin::default(),
             index: 0,
             now: Timestamp::default(),
             first_at: None,
@@ -285,6 +288,7 @@ impl Ledger {
     /// Takes in the next row, the one at `position` of its chunk.
     pub(super) fn take(&mut self, position: usize, row: &Parsed) -> Result<(), Fault> {
         self.index = row.index;
+        self.check_new_origin(row)?;
         self.frontier.push(row.leaf);
         let Some(readable) = &row.entry else {
             self.tally.not_readable += 1;
@@ -370,6 +374,7 @@ impl Ledger {
                 ..
             } => self.enrolled(agency, keys, token),
             EntryBody::Revoked { agency } => self.revoked(agency),
+            EntryBody::Supersedes(supersedes) => self.superseded_by(supersedes),
             EntryBody::Said { .. } => match &readable.said {
                 Some(said) => self.said(position, said),
                 None => Ok(()),

@@ -35,7 +35,8 @@ impl Ledger {
             let message = format!("the log is of the federation `{federation}`");
             return Err(self.fault(FaultCode::Founding, message));
         }
-        if checkpoint_key != self.log_key {
+        checkpoint_key.clone_into(&mut self.origin.key);
+        if !self.may_become(checkpoint_key) {
             let message = format!("the log was founded under the key `{checkpoint_key}`");
             return Err(self.fault(FaultCode::Founding, message));
         }

@@ -17,6 +17,7 @@ mod fault;
 mod ground;
 mod ledger;
 mod members;
+mod origin;
 mod pipeline;
 mod report;
 mod reviews;
@@ -26,6 +27,7 @@ mod said;
 mod seals;
 
 pub use fault::{Fault, FaultCode};
+pub use origin::{follows, wrong_with};
 pub use report::{Cosignatures, MAX_WARNINGS, PolicyMet, Report, Trust, Warning, WitnessLine};
 pub use reviews::OverdueReview;
 pub use running::Running;
@@ -104,6 +106,7 @@ pub fn verify_with_progress(
         let message = "the root over the rows is not the one that the log signed";
         return Err(Fault::whole(FaultCode::Root, message));
     }
+    ledger.goes_by_its_key()?;
     let own = ledger.own_quorum(&signed)?;
     ledger.warn_of_overdue_reviews();
     let names_logs = |policy: &TlogPolicy| !policy.logs().is_empty();
@@ -138,6 +141,7 @@ fn report(
         entries: tally.entries,
         statements: tally.statements,
         checks: tally.checks,
+        origins: ledger.origin.entries,
         not_readable: tally.not_readable,
         not_checkable: tally.not_checkable,
         warnings: tally.warnings,

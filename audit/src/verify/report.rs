@@ -1,7 +1,7 @@
 //! What was checked, with counts, for people and for programs.
 
 use super::fault::FaultCode;
-use passerelle_model::{bytes::Digest, ids::FederationId, time::Timestamp};
+use passerelle_model::{bytes::Digest, entry::Supersedes, ids::FederationId, time::Timestamp};
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt};
 
@@ -102,6 +102,9 @@ pub struct Report {
     pub statements: BTreeMap<&'static str, u64>,
     /// Checks made, by kind.
     pub checks: BTreeMap<&'static str, u64>,
+    /// Where the log went over to a new origin, and from what: the index of the entry, and itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<(u64, Supersedes)>,
     /// Entries of which only the leaf hash is in the export.
     pub not_readable: u64,
     /// Checks that failed in a way which an entry that is not readable may explain, by the code of
@@ -206,6 +209,14 @@ impl fmt::Display for Report {
         if let (Some(first), Some(last)) = (self.first_at, self.last_at) {
             let (first, last) = (first.to_rfc3339(), last.to_rfc3339());
             writeln!(f, "from {first} to {last}")?;
+        }
+        for (index, supersedes) in &self.origins {
+            writeln!(
+                f,
+                "goes on under a new origin from entry {index}: before it the log was `{}`, of which \
+                 {} entries were carried and {} had been cosigned",
+                supersedes.former, supersedes.carried.size, supersedes.newest.size
+            )?;
         }
         writeln!(f, "checkpoint signed by the log: yes")?;
         writeln!(f, "  against {}", self.log_key_trust.in_words())?;

@@ -193,7 +193,8 @@ fn commitments(body: &Body) -> Vec<(Field, Commitment)> {
         | Body::AgreementSignature(_)
         | Body::AgreementChange(_)
         | Body::CaseOpening(_)
-        | Body::BundleEndorsement(_) => Vec::new(),
+        | Body::BundleEndorsement(_)
+        | Body::Resumption(_) => Vec::new(),
     }
 }
 

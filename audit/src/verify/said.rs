@@ -31,8 +31,10 @@ impl Ledger {
         if !self.first_seen(&said.digest) {
             return Err(self.fault(FaultCode::Replay, "the statement is in the log already"));
         }
+        // What may have been lost with a former origin is said again, however old it is.
+        let again = self.origin.awaited.contains_key(&agency) && statement.body.is_paper();
         let in_time = statement.at <= self.now.plus_s(MAX_CLOCK_SKEW_S)
-            && self.now.minus_s(MAX_STATEMENT_AGE_S) <= statement.at;
+            && (again || self.now.minus_s(MAX_STATEMENT_AGE_S) <= statement.at);
         if !in_time {
             let message = format!("the statement's time is {}", statement.at.to_rfc3339());
             return Err(self.fault(FaultCode::Stale, message));
@@ -43,7 +45,10 @@ impl Ledger {
             .entry(Kind::said(&statement.body).code())
             .or_default() += 1;
         match &statement.body {
-            Body::Request(asked) => self.requested(agency, said.digest, asked),
+            Body::Request(asked) => {
+                self.require_recovered()?;
+                self.requested(agency, said.digest, asked)
+            }
             Body::Answer(answer) => self.answered(agency, answer),
             Body::Receipt(receipt) => self.received(agency, receipt),
             Body::Renewal(renewal) => self.renewed(agency, renewal),
@@ -56,6 +61,7 @@ impl Ledger {
             Body::CaseAdvance(advance) => self.case_advanced(agency, advance),
             Body::BundleEndorsement(endorsement) => self.bundle_endorsed(agency, endorsement),
             Body::OverrideReview(review) => self.override_reviewed(agency, review),
+            Body::Resumption(resumption) => self.resumed(agency, resumption),
         }
     }
 

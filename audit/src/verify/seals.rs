@@ -71,7 +71,8 @@ impl Ledger {
             | EntryBody::BundleProposed { .. }
             | EntryBody::Invited { .. }
             | EntryBody::Enrolled { .. }
-            | EntryBody::Revoked { .. } => Vec::new(),
+            | EntryBody::Revoked { .. }
+            | EntryBody::Supersedes(_) => Vec::new(),
             EntryBody::Said { .. } => readable
                 .said
                 .as_ref()
@@ -96,7 +97,7 @@ impl Ledger {
     fn reached_by_said(&mut self, said: &Said) -> Vec<Agency> {
         let agency = self.agency(&said.statement.agency);
         match &said.statement.body {
-            Body::Request(_) | Body::Renewal(_) => vec![agency],
+            Body::Request(_) | Body::Renewal(_) | Body::Resumption(_) => vec![agency],
             Body::Answer(answer) => self.parties(&answer.request, |_| true),
             Body::Receipt(receipt) => self.parties(&receipt.request, |_| true),
             Body::OverrideReview(review) => self.parties(&review.request, |_| true),

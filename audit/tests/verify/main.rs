@@ -23,6 +23,8 @@ mod large;
 #[cfg(test)]
 mod order;
 #[cfg(test)]
+mod origin;
+#[cfg(test)]
 mod policies;
 #[cfg(test)]
 mod replay;

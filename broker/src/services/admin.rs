@@ -242,6 +242,22 @@ fn reasons(error: &BrokerError) -> String {
     }
 }
 
+/// The name of a verifier key.
+fn origin_of(key: &str) -> &str {
+    key.split('+').next().unwrap_or_default()
+}
+
+/// Who has not gone on under the present origin, and is a member or not.
+fn awaited(projection: &dyn Read, is_member: bool) -> Result<Vec<String>, BrokerError> {
+    let mut found = Vec::new();
+    for (agency, _) in state::all_awaited(projection)? {
+        if state::member(projection, &agency)?.is_some() == is_member {
+            found.push(agency.to_string());
+        }
+    }
+    Ok(found)
+}
+
 /// What the ledger alone tells of a broker.
 pub(crate) fn describe(view: &View) -> Result<views::BrokerStatus, BrokerError> {
     let projection = view.projection.as_ref();
@@ -271,6 +287,9 @@ pub(crate) fn describe(view: &View) -> Result<views::BrokerStatus, BrokerError> 
         bundle_revision: federation.terms.revision,
         bundle_expires_at: federation.terms.expires_at,
         proposals: proposals(projection)?,
+        origin: origin_of(&federation.keys.checkpoint).to_owned(),
+        awaited: awaited(projection, true)?,
+        unheard: awaited(projection, false)?,
         old_copy: None,
         outside_witnesses: Vec::new(),
         outside_required: 0,

@@ -17,7 +17,7 @@ pub(super) fn consented(
         recorded_by: agency.clone(),
         subject,
         withdrawn: Vec::new(),
-        recorded: index,
+        recorded: counts_from(view, agency, index)?,
         terms,
     };
     post(view, index, named_in(&row));
@@ -56,6 +56,13 @@ pub(super) fn carried_out(
     Ok(())
 }
 
+/// From where on a paper counts as recorded. One that its agency says again, since it may have been
+/// lost with a former origin of the log, counts as recorded before whatever others say again: in
+/// which order they were said at first nobody knows any more, and a withdrawal must defeat it.
+fn counts_from(view: &Overlay<'_>, agency: &AgencyId, index: u64) -> Result<u64, StoreError> {
+    Ok(state::awaited(view, agency)?.unwrap_or(index))
+}
+
 fn named_in(row: &Consent) -> impl Iterator<Item = &AgencyId> {
     let terms = &row.terms;
     terms
@@ -73,7 +80,7 @@ pub(super) fn proposed(
 ) -> Result<(), StoreError> {
     let id = terms.agreement.as_str().to_owned();
     post(view, index, terms.parties.iter().map(|p| &p.agency));
-    let row = Agreement::proposed(agency, terms, index);
+    let row = Agreement::proposed(agency, terms, counts_from(view, agency, index)?);
     let row = row.map_err(|_| corrupt("terms do not encode"))?;
     state::put(view, key::agreement(&id), &row)
 }

@@ -9,7 +9,7 @@ use crate::{
     bundle::BundleTerms,
     bytes::{Digest, Handle},
     commitment::{self, Field},
-    entry::{BrokerKeys, EntryBody, Record, Sidecar, StopCause},
+    entry::{BrokerKeys, EntryBody, Record, Sidecar, StopCause, Supersedes},
     ids::{AgencyId, ConsentId, FederationId, RequestId},
     panel::Panel,
     pdp::{Effect, ItemRuling},
@@ -66,6 +66,7 @@ pub fn apply(view: &mut Overlay<'_>, index: u64, record: &Record) -> Result<(), 
             certificate,
         } => enrolled(view, index, agency, keys, token, certificate),
         EntryBody::Revoked { agency } => revoked(view, index, agency),
+        EntryBody::Supersedes(supersedes) => superseded(view, index, supersedes),
         EntryBody::Said { agency, envelope } => said(view, index, agency, envelope, record),
         EntryBody::Refused { agency, .. } | EntryBody::HandlesEvaluated { agency, .. } => {
             post(view, index, [agency]);
@@ -173,6 +174,25 @@ fn revoked(view: &mut Overlay<'_>, index: u64, agency: &AgencyId) -> Result<(), 
     state::put(view, key::agency(agency.as_str()), &row)
 }
 
+/// The log goes on under another key's name. Everybody who is a member has yet to say that nothing
+/// of its own is missing.
+fn superseded(
+    view: &mut Overlay<'_>,
+    index: u64,
+    supersedes: &Supersedes,
+) -> Result<(), StoreError> {
+    for_all(view, index);
+    let mut row = state::federation(view)?.ok_or_else(|| corrupt("not founded"))?;
+    row.keys.checkpoint.clone_from(&supersedes.key);
+    state::put(view, key::federation(), &row)?;
+    for agency in state::agencies(view)? {
+        if agency.active {
+            state::put(view, key::awaited(agency.agency.as_str()), &index)?;
+        }
+    }
+    Ok(())
+}
+
 /// Whoever is in, or shut out, has no other invitation left to come back by.
 fn end_invitations(view: &mut Overlay<'_>, agency: &AgencyId) -> Result<(), StoreError> {
     for (key, value) in view.scan(&key::invitation_table(), None, usize::MAX)? {
@@ -219,6 +239,13 @@ fn said(
         Body::CaseAdvance(advance) => matters::advanced(view, index, advance, sidecar),
         Body::BundleEndorsement(endorsement) => bundle::endorsed(view, index, agency, &endorsement),
         Body::OverrideReview(review) => exchange::reviewed(view, index, agency, &review),
+        Body::Resumption(resumption) => {
+            if resumption.complete {
+                view.write(key::awaited(agency.as_str()), None);
+            }
+            post(view, index, [agency]);
+            Ok(())
+        }
     }
 }
 

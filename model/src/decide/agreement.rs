@@ -50,12 +50,7 @@ pub(super) fn propose(
         parties.contains(&said.statement().agency),
         ErrorCode::NotAParty,
     )?;
-    for party in &parties {
-        ensure(
-            state::member(draft.state, party)?.is_some(),
-            ErrorCode::UnknownAgency,
-        )?;
-    }
+    draft.require_members(parties.iter().copied(), &said.statement().agency)?;
     let lines_are_between_parties = terms
         .lines
         .iter()

@@ -23,12 +23,7 @@ pub(super) fn open(draft: &mut Draft<'_, '_>, said: &Verified, opening: &CaseOpe
         (1..=MAX_AGENCIES).contains(&opening.agencies.len()),
         ErrorCode::OutOfRange,
     )?;
-    for agency in &opening.agencies {
-        ensure(
-            state::member(draft.state, agency)?.is_some(),
-            ErrorCode::UnknownAgency,
-        )?;
-    }
+    draft.require_members(&opening.agencies, &said.statement().agency)?;
     draft.push_said(said, Sidecar::default())
 }
 

@@ -50,12 +50,8 @@ pub(super) fn record(
         !terms.purposes.iter().any(|p| p.is_prohibited()),
         ErrorCode::OutOfRange,
     )?;
-    for agency in terms.recipients.iter().chain(&terms.disclosers) {
-        ensure(
-            state::member(draft.state, agency)?.is_some(),
-            ErrorCode::UnknownAgency,
-        )?;
-    }
+    let named = terms.recipients.iter().chain(&terms.disclosers);
+    draft.require_members(named, &said.statement().agency)?;
     let sidecar = super::exchange::subject_sidecar(said, Some(&terms.subject))?;
     draft.push_said(said, sidecar)
 }
@@ -77,7 +73,9 @@ pub(super) fn withdraw(
         .withdrawn
         .iter()
         .any(|w| w.scope == withdrawal.scope || w.scope == WithdrawalScope::All);
-    ensure(!said_already, ErrorCode::WrongState)?;
+    // Two agencies may have withdrawn it in what was lost; each has to find its own in the log.
+    let again = draft.resumes(&said.statement().agency)?;
+    ensure(again || !said_already, ErrorCode::WrongState)?;
     let index = draft.push_said(said, Sidecar::default())?;
     sweep(draft, &consent.terms.consent)?;
     Ok(index)

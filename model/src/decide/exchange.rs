@@ -54,6 +54,8 @@ fn payload(said: &Verified, name: &str, digest: &crate::bytes::Digest, max: usiz
 
 pub(super) fn request(draft: &mut Draft<'_, '_>, said: &Verified, asked: &Request) -> Step<u64> {
     let now = draft.inputs.now;
+    // What is missing of the log may be a withdrawal.
+    ensure(!state::is_recovering(draft.state)?, ErrorCode::Recovering)?;
     ensure(
         state::request(draft.state, &asked.request)?.is_none(),
         ErrorCode::Duplicate,

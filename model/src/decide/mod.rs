@@ -11,16 +11,18 @@ mod case;
 mod consent;
 mod exchange;
 mod membership;
+mod origin;
 mod seal;
 
 pub use consent::MAX_CONSENT_LIFE_S;
+pub use origin::lacks_nothing;
 
 use crate::{
     apply::apply,
     bundle::BundleTerms,
     bytes::{Digest, Nonce},
     canonical::CanonicalError,
-    entry::{BrokerKeys, Entry, EntryBody, MAX_ENTRY_BYTES, Record, Sidecar},
+    entry::{BrokerKeys, Entry, EntryBody, MAX_ENTRY_BYTES, Record, Sidecar, Supersedes},
     error::ErrorCode,
     ids::{AgencyId, FederationId, RequestId},
     panel::Panel,
@@ -88,6 +90,8 @@ pub enum Command {
         /// Until when.
         expires_at: Timestamp,
     },
+    /// Go on under a new origin of the log, from the copy that is at hand.
+    Supersede(Box<Supersedes>),
     /// Take up an invitation.
     Enrol {
         /// Who, for a check against the invitation.
@@ -243,6 +247,29 @@ impl Draft<'_, '_> {
         self.inputs.next_index.saturating_add(count)
     }
 
+    /// Whether the agency says again what may have been lost with a former origin of the log. What
+    /// the log had taken once it takes again, however old it is and whoever has left since: else a
+    /// withdrawal could not be entered for want of its consent.
+    fn resumes(&self, agency: &AgencyId) -> Step<bool> {
+        Ok(state::awaited(self.state, agency)?.is_some())
+    }
+
+    /// Whether each of these is a member, or may be named all the same.
+    fn require_members<'b>(
+        &self,
+        agencies: impl IntoIterator<Item = &'b AgencyId>,
+        by: &AgencyId,
+    ) -> Step {
+        if self.resumes(by)? {
+            return Ok(());
+        }
+        for agency in agencies {
+            let member = state::member(self.state, agency)?;
+            ensure(member.is_some(), ErrorCode::UnknownAgency)?;
+        }
+        Ok(())
+    }
+
     fn push_public(&mut self, body: EntryBody) -> Step<u64> {
         self.push(body, Sidecar::default())
     }
@@ -294,6 +321,7 @@ fn run(draft: &mut Draft<'_, '_>, command: &Command) -> Step<Reply> {
             keys,
             panel,
         } => membership::found(draft, federation, keys, *panel),
+        Command::Supersede(supersedes) => origin::supersede(draft, supersedes),
         Command::ProposeBundle { terms } => bundle::propose(draft, terms),
         Command::ActivateBundle => bundle::activate(draft),
         Command::Invite {
@@ -377,9 +405,10 @@ fn say(draft: &mut Draft<'_, '_>, said: &Verified) -> Step<Reply> {
         federation.bundle == draft.inputs.pdp.bundle(),
         ErrorCode::BundleNotHeld,
     )?;
+    let resumes = draft.resumes(&statement.agency)? && statement.body.is_paper();
     ensure(
         statement.at <= now.plus_s(MAX_CLOCK_SKEW_S)
-            && now.minus_s(MAX_STATEMENT_AGE_S) <= statement.at,
+            && (resumes || now.minus_s(MAX_STATEMENT_AGE_S) <= statement.at),
         ErrorCode::Stale,
     )?;
     let index = match &statement.body {
@@ -396,6 +425,7 @@ fn say(draft: &mut Draft<'_, '_>, said: &Verified) -> Step<Reply> {
         Body::CaseAdvance(advance) => case::advance(draft, said, advance)?,
         Body::BundleEndorsement(endorsement) => bundle::endorse(draft, said, endorsement)?,
         Body::OverrideReview(review) => exchange::review(draft, said, review)?,
+        Body::Resumption(resumption) => origin::resume(draft, said, resumption)?,
     };
     Ok(Reply::Done { index })
 }

@@ -354,9 +354,10 @@ fn what(record: &Record) -> Option<Happened> {
     Some(match &record.entry.body {
         EntryBody::Decided { .. } => Happened::DecidedAgain,
         EntryBody::Stopped { cause, .. } => match cause {
-            StopCause::Withdrawn(_) | StopCause::DecidedAgain | StopCause::Revoked(_) => {
-                Happened::Stopped
-            }
+            StopCause::Withdrawn(_)
+            | StopCause::DecidedAgain
+            | StopCause::Revoked(_)
+            | StopCause::Superseded => Happened::Stopped,
         },
         EntryBody::Recalled { .. } => Happened::Recalled,
         EntryBody::Expired { .. } => Happened::Expired,

@@ -200,6 +200,10 @@ fn said(
                 _ => format!("{by} opens a case at the table with {others}."),
             }
         }
+        Body::Resumption(_) => match language {
+            Language::French => format!("{by} continue sous la nouvelle origine du journal."),
+            _ => format!("{by} goes on under the log’s new origin."),
+        },
         Body::OverrideReview(_) => match language {
             Language::French => format!("{by} a examiné l’urgence invoquée."),
             _ => format!("{by} has reviewed the emergency."),

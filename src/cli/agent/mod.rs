@@ -79,6 +79,21 @@ Examples:
         #[command(flatten)]
         tether: Tether,
     },
+    /// Follow the log under the new origin that its operator has announced
+    #[command(after_help = "\
+Examples:
+  passerelle agent accept-origin --dir /srv/police-nord new-origin.json
+
+The agent must be stopped. Compare the key in the announcement with the broker's operator, by
+telephone. What this agency had said and the log may have lost is then said again. Refused if the
+announcement does not cover what this agency has cosigned.")]
+    AcceptOrigin {
+        #[command(flatten)]
+        place: Place,
+        /// The announcement, from the broker's operator
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Read people and facts from a CSV file
     #[command(after_help = "\
 Examples:
@@ -236,6 +251,7 @@ pub(super) async fn run(global: Global, args: AgentArgs) -> Result<Exit, Failure
             backend::agent_serve(&place.dir).await?;
             Ok(Exit::Done)
         }
+        Verb::AcceptOrigin { place, file } => accept_origin(global, &place.dir, &file),
         Verb::Import {
             place,
             mapping,
@@ -311,6 +327,28 @@ async fn enrol(
             dir.display(),
             dir.display()
         )
+    })?;
+    Ok(Exit::Done)
+}
+
+fn accept_origin(global: Global, dir: &Path, file: &Path) -> Result<Exit, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|e| Failure::file(file, &e))?;
+    let accepted = backend::agent_accept_origin(dir, &text)?;
+    let done = serde_json::json!({
+        "origin": accepted.origin,
+        "carried": accepted.carried,
+        "again": accepted.again,
+        "before": accepted.before,
+    });
+    output::print(global, &done, |_| match accepted.before {
+        true => format!("`{}` was accepted before", accepted.origin),
+        false => format!(
+            "this agency follows the log under the origin `{}`, and says {} statements again\n\
+             next: passerelle agent serve --dir {}",
+            accepted.origin,
+            accepted.again,
+            dir.display()
+        ),
     })?;
     Ok(Exit::Done)
 }

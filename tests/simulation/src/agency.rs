@@ -245,7 +245,7 @@ impl World {
             evaluating: BTreeMap::new(),
             next_call: 0,
         });
-        self.agent_says(ix, exchange::hello(&meta))
+        self.agent_says(ix, exchange::hello(&meta, ""))
     }
 
     fn connect_later(&mut self, ix: usize) {

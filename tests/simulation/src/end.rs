@@ -116,6 +116,7 @@ impl World {
                     Body::CaseAdvance(c) => ("stage", c.case.as_str()),
                     Body::BundleEndorsement(_) => ("endorsement", ""),
                     Body::OverrideReview(r) => ("review", r.request.as_str()),
+                    Body::Resumption(_) => ("resumption", ""),
                 };
                 format!("{agency} said {what} {}", of(id))
             }

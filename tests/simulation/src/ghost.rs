@@ -219,7 +219,8 @@ impl Reading {
             Body::CaseAdvance(_)
             | Body::AgreementChange(_)
             | Body::BundleEndorsement(_)
-            | Body::OverrideReview(_) => {}
+            | Body::OverrideReview(_)
+            | Body::Resumption(_) => {}
         }
     }
 

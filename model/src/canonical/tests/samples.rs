@@ -108,6 +108,7 @@ fn bodies() -> Vec<Body> {
         json!({"bundle_endorsement": {"bundle": hex("7"), "terms": hex("8")}}),
         json!({"override_review": {"request": req, "finding": ReviewFinding::ALL.last(),
             "reviewer": hex("4"), "role": WorkerRole::PrivacyOfficer}}),
+        json!({"resumption": {"supersedes": 7, "withdrawals": [hex("9")], "complete": true}}),
     ];
     let parse = |text: Value| serde_json::from_value(text).unwrap();
     texts.into_iter().map(parse).collect()
@@ -192,6 +193,10 @@ fn acts() -> Vec<EntryBody> {
         stopped(json!({"withdrawn": consent})),
         stopped(json!("decided_again")),
         stopped(json!({"revoked": "sante-centre"})),
+        stopped(json!("superseded")),
+        json!({"supersedes": {"former": "essai+01020304+AA==", "key": "essai/2+05060708+AA==",
+            "carried": {"size": 7, "root": hex("6")}, "newest": {"size": 9, "root": hex("5")},
+            "note": null, "members": ["police-nord", "sante-centre"]}}),
         json!({"recalled": {"request": req, "consent": consent}}),
         json!({"withdrawal_carried_out": {"consent": consent}}),
         json!({"expired": {"request": req}}),

@@ -2,6 +2,7 @@
 
 mod agreements;
 mod bundles;
+mod origin;
 mod random;
 mod reviews;
 mod seals;

@@ -2,21 +2,21 @@
 
 use super::*;
 
-fn done(reply: Reply) -> u64 {
+pub(super) fn done(reply: Reply) -> u64 {
     match reply {
         Reply::Done { index } => index,
         other => panic!("expected an index, got {other:?}"),
     }
 }
 
-fn code(reply: Reply) -> ErrorCode {
+pub(super) fn code(reply: Reply) -> ErrorCode {
     match reply {
         Reply::Refused { code, .. } => code,
         other => panic!("expected a refusal, got {other:?}"),
     }
 }
 
-fn offered_request() -> World {
+pub(super) fn offered_request() -> World {
     let mut world = World::new();
     done(world.consent(1, 0, 0));
     done(world.ask(1, 0, 0, Category::InService));

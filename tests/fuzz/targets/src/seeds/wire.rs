@@ -33,6 +33,7 @@ fn agent_frames() -> Vec<Vec<u8>> {
         next_notice: 3,
         next_member: 4,
         witness_size: 5,
+        origin: String::new(),
     };
     let refused = v1::CosignRefused {
         size: 9,
