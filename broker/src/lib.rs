@@ -26,7 +26,6 @@ pub mod services;
 mod session;
 mod tiles;
 pub mod tls;
-mod turns;
 pub mod witnesses;
 
 pub use error::BrokerError;

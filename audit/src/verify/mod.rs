@@ -28,6 +28,7 @@ mod seals;
 pub use fault::{Fault, FaultCode};
 pub use report::{Cosignatures, MAX_WARNINGS, PolicyMet, Report, Trust, Warning, WitnessLine};
 pub use reviews::OverdueReview;
+pub use row::opens_something;
 pub use running::Running;
 
 use crate::{
