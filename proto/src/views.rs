@@ -317,7 +317,8 @@ pub struct Done {
     pub id: String,
     /// Index of its entry, if it is in the log already.
     pub index: Option<u64>,
-    /// done, or queued while the broker can't be reached.
+    /// done, or queued while the broker can't be reached. Of a verdict that stands whatever becomes of
+    /// what the log is told of it, also why the log refused that.
     pub status: String,
 }
 
