@@ -4,6 +4,7 @@
 use crate::{
     agreements, apply_notice, erasure,
     event::{Event, Stated, Transaction, Verdict},
+    forget,
     imported::{self, Staged},
     postponed, retention, settlement, standing,
     state::{self, AskRow, GivenRow, LabelRow, Meta, VerdictRow, key},
@@ -85,6 +86,11 @@ fn apply_event(
             document,
         } => {
             agreements::kept(view, agreement, document);
+            Ok(())
+        }
+        Event::PersonForgotten { source } => imported::forgotten(view, source),
+        Event::KeysDestroyed { names } => {
+            forget::note_destroyed(view, names);
             Ok(())
         }
     }

@@ -8,7 +8,10 @@
 //! No `Debug` here prints content: events hold names, openings and facts.
 
 use crate::{
-    facts::{csv_import::ImportedPerson, sealed::SealedPart},
+    facts::{
+        csv_import::{ImportedPerson, SourceId},
+        sealed::SealedPart,
+    },
     suspicion::record::CaseEvent,
 };
 use passerelle_audit::witness::WitnessState;
@@ -238,6 +241,16 @@ pub enum Event {
         /// In canonical form.
         document: Bytes,
     },
+    /// An imported person is to be known here no more.
+    PersonForgotten {
+        /// The source's own id.
+        source: SourceId,
+    },
+    /// Keys of people who were replaced or forgotten are gone, before this was written.
+    KeysDestroyed {
+        /// Their names.
+        names: Vec<String>,
+    },
 }
 
 impl Event {
@@ -265,6 +278,8 @@ impl Event {
             Self::ImportCommitted { .. } => "import_committed",
             Self::AuditCase(event) => event.kind(),
             Self::AgreementKept { .. } => "agreement_kept",
+            Self::PersonForgotten { .. } => "person_forgotten",
+            Self::KeysDestroyed { .. } => "keys_destroyed",
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     core::{Core, CoreError, Writer},
     csr::TlsIdentity,
     enrol::endpoint,
-    erasure,
+    erasure, forget,
     home::{Home, HomeError, io_error},
     link::{Evaluation, Evaluator, LinkOwner, link},
     mirror::{self, Mirror},
@@ -184,6 +184,7 @@ fn open_mirror(dir: &Path, context: &Context, clock: &dyn Clock) -> Option<Arc<M
 async fn resume(node: &Node) -> Result<(), ErrorCode> {
     let view = node.core.view();
     node.context.vault.sweep(view)?;
+    forget::finish(node).await?;
     loop {
         let unfinished = erasure::unfinished(view)?;
         if unfinished.is_empty() {

@@ -270,6 +270,12 @@ pub struct ImportReport {
     /// People in the index who can't be found yet: the broker did not give their handles so far.
     #[serde(default)]
     pub without_handle: u64,
+    /// Rows of people who were forgotten here, left out.
+    #[serde(default)]
+    pub forgotten: u64,
+    /// Rows of people who were forgotten here, taken in all the same.
+    #[serde(default)]
+    pub brought_back: u64,
     /// Rows that were left out.
     pub problems: Vec<ImportProblem>,
     /// Whether nothing was written.
