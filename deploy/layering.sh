@@ -30,8 +30,9 @@ done
 # Dependencies point down only.
 declare -A below=(
     [model]="" [policies]="model" [audit]="model" [proto]="model"
-    [journal]="audit model" [broker]="audit journal model policies proto"
-    [agent]="audit journal model policies proto" [prove]="model policies"
+    [journal]="audit model" [tiles]="audit model"
+    [broker]="audit journal model policies proto tiles"
+    [agent]="audit journal model policies proto tiles" [prove]="model policies"
 )
 for crate in "${!below[@]}"; do
     used=$(cargo tree --locked -e normal --depth 1 --prefix none -p "passerelle-$crate" \

@@ -5,7 +5,12 @@
 //! sending mail.
 //!
 //! An alert that is not acknowledged is not raised again for the same thing: a fault that goes on
-//! is one alert. There are at most [`MAX_ALERTS`]; what comes after is in the agent's log alone.
+//! is one alert. There are at most [`MAX_ALERTS`] of what can be many at no lie of the broker's, and
+//! [`MAX_OF_ONE`] of each kind that says that it lies; what comes after is in the agent's log alone.
+//!
+//! Known attack: whoever can cause alerts at will, by emergencies that nobody reviews or by showing
+//! a shorter log of another length each second, fills the room and then forks the log. Each kind of
+//! lie therefore has room of its own, which no other alert takes.
 
 use passerelle_journal::durable_file::{write_atomically, write_new};
 use passerelle_model::time::Timestamp;
@@ -20,8 +25,11 @@ use std::{
 /// The directory, beside the journal.
 pub const DIRECTORY: &str = "alerts";
 
-/// Most records.
+/// Most records of all kinds together that have no room of their own.
 pub const MAX_ALERTS: usize = 256;
+
+/// Most records of each kind that has.
+pub const MAX_OF_ONE: usize = 64;
 
 /// What there is to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +57,17 @@ pub enum AlertCode {
     ReviewOverdue,
 }
 
+/// Those with room of their own.
+const GRAVE: [AlertCode; 7] = [
+    AlertCode::CheckpointInvalid,
+    AlertCode::Forked,
+    AlertCode::WentBack,
+    AlertCode::EntriesDoNotMatch,
+    AlertCode::WitnessContradicts,
+    AlertCode::EntryInvalid,
+    AlertCode::TimeWentBack,
+];
+
 impl AlertCode {
     /// The stable code.
     pub const fn code(self) -> &'static str {
@@ -64,6 +83,34 @@ impl AlertCode {
             Self::MirrorFailed => "mirror_failed",
             Self::ReviewOverdue => "review_overdue",
         }
+    }
+
+    /// Whether it says that broker or log are not honest: such a kind has room of its own.
+    const fn is_grave(self) -> bool {
+        match self {
+            Self::CheckpointInvalid
+            | Self::Forked
+            | Self::WentBack
+            | Self::EntriesDoNotMatch
+            | Self::WitnessContradicts
+            | Self::EntryInvalid
+            | Self::TimeWentBack => true,
+            Self::Stale | Self::MirrorFailed | Self::ReviewOverdue => false,
+        }
+    }
+
+    /// Whether a record with this code takes room that one of this kind could have, and how much
+    /// room there is.
+    fn room(self) -> (impl Fn(&AlertView) -> bool, usize) {
+        let most = match self.is_grave() {
+            true => MAX_OF_ONE,
+            false => MAX_ALERTS,
+        };
+        let shares = move |alert: &AlertView| match self.is_grave() {
+            true => alert.code == self.code(),
+            false => !GRAVE.iter().any(|grave| alert.code == grave.code()),
+        };
+        (shares, most)
     }
 
     /// What to do, for a person.
@@ -169,14 +216,16 @@ impl Alerts {
             acknowledged_at: None,
         };
         // What somebody has looked at makes room for what nobody has.
-        if all.len() >= MAX_ALERTS
-            && let Some(old) = all.iter().find(|alert| alert.acknowledged_at.is_some())
+        let (shares, most) = code.room();
+        let sharing: Vec<_> = all.iter().filter(|alert| shares(alert)).collect();
+        if sharing.len() >= most
+            && let Some(old) = sharing.iter().find(|alert| alert.acknowledged_at.is_some())
             && let Err(error) = fs::remove_file(self.path(old.id))
         {
             tracing::warn!(%error, "an alert that was acknowledged can't be deleted");
         }
-        let open = all.iter().filter(|alert| alert.acknowledged_at.is_none());
-        let kept = match open.count() < MAX_ALERTS {
+        let open = sharing.iter().filter(|a| a.acknowledged_at.is_none());
+        let kept = match open.count() < most {
             true => self.create(&alert),
             false => Err(io::Error::other(
                 "there are too many; acknowledged ones may be deleted",
@@ -323,5 +372,51 @@ mod tests {
             alerts.raise(Timestamp(1), AlertCode::Stale, &n.to_string(), None);
         }
         assert_eq!(alerts.open(), MAX_ALERTS);
+    }
+
+    #[test]
+    fn no_flood_of_other_alerts_takes_the_room_of_one_about_a_fork() {
+        let dir = tempfile::tempdir().unwrap();
+        let alerts = Alerts::new(dir.path());
+        let flood = |code: AlertCode, count: usize| {
+            for n in 0..count {
+                alerts.raise(Timestamp(1), code, &format!("flood {n}"), None);
+            }
+        };
+        for code in [AlertCode::ReviewOverdue, AlertCode::Stale] {
+            flood(code, MAX_ALERTS);
+        }
+        for code in GRAVE.into_iter().filter(|code| *code != AlertCode::Forked) {
+            flood(code, MAX_OF_ONE + 1);
+        }
+        let before = alerts.open();
+        assert_eq!(before, MAX_ALERTS + 6 * MAX_OF_ONE);
+        alerts.raise(Timestamp(2), AlertCode::Forked, "at 7", None);
+        let forked: Vec<_> = codes(&alerts)
+            .into_iter()
+            .filter(|(_, code, _)| code == "forked")
+            .collect();
+        assert_eq!((forked.len(), alerts.open()), (1, before + 1));
+        // And it stays, whatever comes after and whoever acknowledges what.
+        let others = codes(&alerts).into_iter().map(|(id, ..)| id);
+        let others: Vec<_> = others.filter(|id| *id != forked[0].0).collect();
+        alerts.acknowledge(&others, Timestamp(3)).unwrap();
+        flood(AlertCode::WentBack, 5);
+        for n in 0..MAX_ALERTS {
+            alerts.raise(Timestamp(4), AlertCode::Stale, &n.to_string(), None);
+        }
+        assert!(codes(&alerts).contains(&forked[0]));
+    }
+
+    #[test]
+    fn every_grave_kind_is_listed() {
+        assert!(GRAVE.into_iter().all(AlertCode::is_grave));
+        let grave = |code: &AlertCode| GRAVE.contains(code);
+        let others = [
+            AlertCode::Stale,
+            AlertCode::MirrorFailed,
+            AlertCode::ReviewOverdue,
+        ];
+        assert!(others.iter().all(|code| !code.is_grave() && !grave(code)));
     }
 }

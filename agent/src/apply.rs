@@ -4,6 +4,7 @@
 use crate::{
     agreements, apply_notice, erasure,
     event::{Event, Stated, Transaction, Verdict},
+    forget,
     imported::{self, Staged},
     origin, postponed, retention, rules, settlement, standing,
     state::{self, AskRow, GivenRow, LabelRow, Meta, VerdictRow, key},
@@ -90,6 +91,11 @@ fn apply_event(
         }
         Event::EndorsementAsked { proposal, worker } => {
             rules::endorsement_asked(view, proposal, worker)
+        }
+        Event::PersonForgotten { source } => imported::forgotten(view, source),
+        Event::KeysDestroyed { names } => {
+            forget::note_destroyed(view, names);
+            Ok(())
         }
     }
 }

@@ -194,22 +194,27 @@ async fn from_broker(node: &Node, each: Each<'_>) -> Result<Head, ErrorCode> {
 }
 
 /// Reads the whole log up to the newest checkpoint that the mirror has verified, from the mirror.
-fn from_mirror(node: &Node, each: Each<'_>) -> Result<Head, ErrorCode> {
+fn from_mirror(node: &Node, opened: bool, each: Each<'_>) -> Result<Head, ErrorCode> {
     let mirror = node.mirror.as_ref().ok_or(ErrorCode::WrongState)?;
     let verified = mirror.verified().ok_or(ErrorCode::Unavailable)?;
     // The members may have changed since: whoever cosigned it did so when it counted.
     let trust = node.trust()?;
     let cosigned = cosigned_by(verified.signed(), trust.witnesses());
     let mut tree = Frontier::new();
-    mirror.read(0, verified.size(), &mut |entry| {
+    let mut take = |entry: Vec<u8>, openings| {
         let leaf = leaf_hash(&entry);
         tree.push(leaf);
         each(Row {
             entry: Some(entry),
             leaf,
-            openings: Vec::new(),
+            openings,
         })
-    })?;
+    };
+    let size = verified.size();
+    match opened {
+        true => mirror.read_opened(0, size, &mut take)?,
+        false => mirror.read(0, size, &mut |entry| take(entry, Vec::new()))?,
+    }
     // It was verified before it was stored: this finds a disk that rots.
     if tree.root() != verified.signed().checkpoint().root() {
         return Err(ErrorCode::Storage);
@@ -233,7 +238,7 @@ pub enum Source {
 /// Shows every row to something made by `begin`, which begins anew where the source changes.
 async fn walk<T: Send>(
     node: &Node,
-    source: Source,
+    (source, opened): (Source, bool),
     begin: impl Fn() -> T + Send + Sync,
     take: impl Fn(&mut T, Row) -> Result<(), ErrorCode> + Send + Sync,
 ) -> Result<(Head, T), ErrorCode> {
@@ -249,7 +254,7 @@ async fn walk<T: Send>(
     }
     let mut taken = begin();
     // Seconds for a large log: not on a thread that serves others.
-    let head = block_in_place(|| from_mirror(node, &mut |row| take(&mut taken, row)))?;
+    let head = block_in_place(|| from_mirror(node, opened, &mut |row| take(&mut taken, row)))?;
     Ok((head, taken))
 }
 
@@ -264,6 +269,15 @@ fn has_mirror(node: &Node) -> bool {
 /// [`ErrorCode::Unavailable`]; [`ErrorCode::ProofInvalid`] or [`ErrorCode::NoQuorum`] if it is
 /// not what the witnesses cosigned; [`ErrorCode::WrongState`] without a mirror that is asked for.
 pub async fn read(node: &Node, source: Source) -> Result<CheckedLog, ErrorCode> {
+    read_with(node, source, false).await
+}
+
+/// As [`read`]; with `opened` what the mirror has opens whom its entries are about, as what the
+/// broker gives an oversight body does anyway.
+///
+/// # Errors
+/// As there.
+pub async fn read_with(node: &Node, source: Source, opened: bool) -> Result<CheckedLog, ErrorCode> {
     let take = |(rows, bytes): &mut (Vec<Row>, usize), row: Row| {
         *bytes = bytes.saturating_add(row.bytes());
         if *bytes > MAX_BYTES {
@@ -272,7 +286,7 @@ pub async fn read(node: &Node, source: Source) -> Result<CheckedLog, ErrorCode> 
         rows.push(row);
         Ok(())
     };
-    let (head, (rows, _)) = walk(node, source, || (Vec::new(), 0), take).await?;
+    let (head, (rows, _)) = walk(node, (source, opened), || (Vec::new(), 0), take).await?;
     Ok(CheckedLog { head, rows })
 }
 

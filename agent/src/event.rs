@@ -8,7 +8,10 @@
 //! No `Debug` here prints content: events hold names, openings and facts.
 
 use crate::{
-    facts::{csv_import::ImportedPerson, sealed::SealedPart},
+    facts::{
+        csv_import::{ImportedPerson, SourceId},
+        sealed::SealedPart,
+    },
     suspicion::record::CaseEvent,
 };
 use passerelle_audit::witness::WitnessState;
@@ -264,6 +267,16 @@ pub enum Event {
     },
     /// A new origin of the log was accepted.
     OriginAccepted(Box<OriginAccepted>),
+    /// An imported person is to be known here no more.
+    PersonForgotten {
+        /// The source's own id.
+        source: SourceId,
+    },
+    /// Keys of people who were replaced or forgotten are gone, before this was written.
+    KeysDestroyed {
+        /// Their names.
+        names: Vec<String>,
+    },
 }
 
 impl Event {
@@ -293,6 +306,8 @@ impl Event {
             Self::AgreementKept { .. } => "agreement_kept",
             Self::EndorsementAsked { .. } => "endorsement_asked",
             Self::OriginAccepted(_) => "origin_accepted",
+            Self::PersonForgotten { .. } => "person_forgotten",
+            Self::KeysDestroyed { .. } => "keys_destroyed",
         }
     }
 }

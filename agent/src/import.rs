@@ -13,6 +13,7 @@ use crate::{
         mapping::Mapping,
         sealed,
     },
+    forget,
     holder::storage,
     node::Node,
     state::{self, PersonRecord, PersonRow},
@@ -36,7 +37,17 @@ pub enum ImportFailure {
     Agent(ErrorCode),
 }
 
-/// Imports `csv` by `mapping`; with `dry_run` only says what it would do. Handles are asked for
+/// What an import is to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct How {
+    /// Only say what it would do.
+    pub dry_run: bool,
+    /// Take in people who were forgotten. Without, they are left out: a source that still has them
+    /// is imported every night, and nobody would see them come back.
+    pub bring_back: bool,
+}
+
+/// Imports `csv` by `mapping`, or says what it would do. Handles are asked for
 /// at once if the broker is there, else when it is.
 ///
 /// # Errors
@@ -45,14 +56,21 @@ pub async fn import(
     node: &Node,
     mapping: &str,
     csv: &[u8],
-    dry_run: bool,
+    how: How,
 ) -> Result<ImportReport, ImportFailure> {
+    let How {
+        dry_run,
+        bring_back,
+    } = how;
+    // What an earlier one left undone, before there is more of it.
+    forget::finish(node).await.map_err(ImportFailure::Agent)?;
     // Seconds for a large file: not on a thread that serves others.
     let (mut report, changed) = tokio::task::block_in_place(|| {
         let refused = |why: String| ImportFailure::File(why);
         let mapping = Mapping::from_toml(mapping).map_err(|e| refused(e.to_string()))?;
         let parsed = csv_import::parse(&mapping, csv).map_err(|e| refused(e.to_string()))?;
-        compare(&node.context.vault, node.core.view(), parsed).map_err(ImportFailure::Agent)
+        compare(&node.context.vault, node.core.view(), parsed, bring_back)
+            .map_err(ImportFailure::Agent)
     })?;
     report.dry_run = dry_run;
     if !dry_run && !changed.is_empty() {
@@ -78,6 +96,7 @@ fn compare(
     vault: &Vault,
     view: &dyn Read,
     parsed: Import,
+    bring_back: bool,
 ) -> Result<(ImportReport, Vec<ImportedPerson>), ErrorCode> {
     let mut report = ImportReport {
         problems: parsed
@@ -103,6 +122,13 @@ fn compare(
     }
     let mut changed = Vec::new();
     for row in parsed.rows {
+        if forget::was_forgotten(view, &row.source_id.0)? {
+            if !bring_back {
+                report.forgotten = report.forgotten.saturating_add(1);
+                continue;
+            }
+            report.brought_back = report.brought_back.saturating_add(1);
+        }
         report.people = report.people.saturating_add(1);
         report.facts = report.facts.saturating_add(row.facts.len() as u64);
         match state::person(view, &row.source_id.0).map_err(storage)? {
@@ -139,14 +165,9 @@ async fn store(node: &Node, people: Vec<ImportedPerson>) -> Result<(), ErrorCode
     let write = node
         .core
         .write(now, move |view| commit(view, import, parts, &sources));
-    let replaced = write.await?;
-    // A crash here leaves keys that open nothing any more: the next start destroys them.
-    let context = Arc::clone(&node.context);
-    let write = node.core.write(node.clock.now(), move |_| {
-        context.vault.destroy_all(&replaced)?;
-        Ok((Vec::new(), ()))
-    });
-    write.await
+    write.await?;
+    // A crash here leaves keys that open nothing any more: see `forget`.
+    forget::finish(node).await
 }
 
 /// A part of an import, sealed. What a crash leaves of an import without its end is swept at the

@@ -10,6 +10,7 @@ use crate::{
         csv_import::{ImportedPerson, SourceId},
         sealed::{SealedPart, SealedPerson},
     },
+    forget,
     state::{self, PersonRecord, PersonRow, Weight, key},
     vault,
 };
@@ -115,23 +116,12 @@ fn put_person(view: &mut Overlay<'_>, mut row: PersonRow) -> Result<(), StoreErr
     let SourceId(source) = row.source_id.clone();
     if let Some(old) = state::person(view, &source)? {
         // The row replaces the old one whole: also under another name, after a correction.
-        view.write(key::by_token(&old.token, &source), None);
-        match old.handle {
-            Some(handle) => view.write(key::by_handle(&handle, &source), None),
-            None => {
-                view.write(key::of(key::NO_HANDLE, source.as_bytes()), None);
-                edit_meta(view, |m| {
-                    m.without_handle = m.without_handle.saturating_sub(1)
-                })?;
-            }
-        }
-        if let PersonRecord::Sealed(name) = &old.record {
-            view.write(vault::kept_key(name), None);
-        }
-        edit_meta(view, |m| m.facts = m.facts.saturating_sub(old.facts))?;
+        take_away(view, &old)?;
     } else {
         edit_meta(view, |m| m.people = m.people.saturating_add(1))?;
     }
+    // Imported anew, on purpose: see the import.
+    view.write(forget::mark(&source), None);
     row.handle = state::handle_of(view, &row.token)?;
     view.write(key::by_token(&row.token, &source), Some(Vec::new()));
     match &row.handle {
@@ -145,6 +135,44 @@ fn put_person(view: &mut Overlay<'_>, mut row: PersonRow) -> Result<(), StoreErr
             .saturating_add(u64::from(row.handle.is_none()));
     })?;
     state::put(view, key::of(key::PERSON, source.as_bytes()), &row)
+}
+
+/// All rows of a person but the one itself. What was sealed opens no more from here on; its key is
+/// to be destroyed.
+fn take_away(view: &mut Overlay<'_>, old: &PersonRow) -> Result<(), StoreError> {
+    let SourceId(source) = &old.source_id;
+    view.write(key::by_token(&old.token, source), None);
+    match old.handle {
+        Some(handle) => view.write(key::by_handle(&handle, source), None),
+        None => {
+            view.write(key::of(key::NO_HANDLE, source.as_bytes()), None);
+            edit_meta(view, |m| {
+                m.without_handle = m.without_handle.saturating_sub(1)
+            })?;
+        }
+    }
+    if let PersonRecord::Sealed(name) = &old.record {
+        view.write(vault::kept_key(name), None);
+        view.write(forget::doomed(name), Some(Vec::new()));
+    }
+    edit_meta(view, |m| m.facts = m.facts.saturating_sub(old.facts))
+}
+
+/// Carries out [`crate::event::Event::PersonForgotten`].
+pub(crate) fn forgotten(view: &mut Overlay<'_>, source: &SourceId) -> Result<(), StoreError> {
+    let Some(old) = state::person(view, &source.0)? else {
+        return Ok(());
+    };
+    take_away(view, &old)?;
+    view.write(key::of(key::PERSON, source.0.as_bytes()), None);
+    view.write(forget::mark(&source.0), Some(Vec::new()));
+    edit_meta(view, |m| m.people = m.people.saturating_sub(1))?;
+    let others = view.scan(&key::by_token(&old.token, ""), None, 1)?;
+    if others.is_empty() {
+        // Nobody of this name and birth date is left: that somebody was is nobody's to find.
+        view.write(key::of(key::TOKEN, &old.token.0), None);
+    }
+    Ok(())
 }
 
 /// Only ever grows: a category in which one record needed a person's look keeps getting it.

@@ -30,6 +30,7 @@ pub mod erasure;
 pub mod event;
 pub mod exchange;
 pub mod facts;
+pub mod forget;
 pub mod forks;
 mod ground;
 pub mod handle;

@@ -2,10 +2,10 @@
 //!
 //! In scope: the copy in the directory `mirror` (a journal of entries, the hashes of the tree over
 //! them, the newest checkpoint that was verified), reading it, following the broker
-//! ([`follow`]), and alerts on whatever is not in order (`watch`).
-//! Out of scope: openings. The copy holds what is in the Merkle leaves and nothing else, so that
-//! there is nothing to erase in it: whom an entry is about is read from the broker, each time, as
-//! long as the broker still has it (decision 0015).
+//! ([`follow`]), showing it to others as files (`serve`), and alerts on whatever is not in order
+//! (`watch`). Whom an entry is about stands beside it, sealed (`opened`, decision 0020): without it
+//! no decision could be made again while the broker is gone.
+//! Out of scope: who asked, why, and what was answered, which the broker gives to no reader.
 //!
 //! An entry is appended only after the root over it and all before it was that of a checkpoint
 //! which the log signed, a quorum of the panel cosigned, and this agency's own witness cosigned.
@@ -13,9 +13,15 @@
 //! verified too, is not shown, and is verified again with the next one.
 
 pub mod follow;
+mod incoming;
+mod opened;
+pub mod serve;
 #[cfg(test)]
 pub(crate) mod tests;
 mod watch;
+
+use incoming::Incoming;
+use opened::Sealer;
 
 use passerelle_audit::{
     checkpoint::{self, SignedCheckpoint},
@@ -28,25 +34,19 @@ use passerelle_journal::{
     durable_file::write_atomically,
     files::{Disk, OsDisk},
 };
-use passerelle_model::{error::ErrorCode, ids::FederationId};
+use passerelle_model::{bytes::Digest, commitment::Opening, error::ErrorCode, ids::FederationId};
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, BufReader, BufWriter, Read as _, Seek as _, Write as _},
+    fs, io,
     ops::ControlFlow,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
 };
 
 /// The directory, beside the journal.
 pub const DIRECTORY: &str = "mirror";
 /// The newest checkpoint that was verified, with its cosignatures.
 pub(crate) const CHECKPOINT: &str = "checkpoint";
-/// Entries of which the root is not known yet.
-const INCOMING: &str = "incoming";
-/// Entries, and bytes of entries, that are made durable together.
-const BATCH_ENTRIES: usize = 4_096;
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// A checkpoint whose every entry is in the mirror.
 #[derive(Debug)]
@@ -68,6 +68,9 @@ impl Verified {
 pub struct Mirror {
     dir: PathBuf,
     reader: Arc<dyn JournalReader>,
+    sealer: Sealer,
+    /// Over all that is stored. Held for a moment only, so that readers wait for no disk.
+    tree: RwLock<StoredTree>,
     writer: Mutex<Writer>,
     verified: RwLock<Option<Arc<Verified>>>,
     noted: Mutex<follow::Noted>,
@@ -76,7 +79,6 @@ pub struct Mirror {
 
 struct Writer {
     journal: SegmentJournal,
-    tree: StoredTree,
     frontier: Frontier,
 }
 
@@ -116,14 +118,13 @@ impl Mirror {
         let tree = StoredTree::open(&dir.join("tree"), Arc::clone(&reader), disk)?;
         let frontier = frontier(&tree, reader.as_ref())?;
         let verified = verified(&dir.join(CHECKPOINT), log, &tree)?;
+        let sealer = Sealer::open(&dir)?;
         Ok(Self {
             dir,
             reader,
-            writer: Mutex::new(Writer {
-                journal,
-                tree,
-                frontier,
-            }),
+            sealer,
+            tree: RwLock::new(tree),
+            writer: Mutex::new(Writer { journal, frontier }),
             verified: RwLock::new(verified.map(Arc::new)),
             noted: Mutex::default(),
             rules: Mutex::new(Running::new(federation.clone(), log)),
@@ -146,12 +147,38 @@ impl Mirror {
         until: u64,
         visit: &mut dyn FnMut(Vec<u8>) -> Result<(), ErrorCode>,
     ) -> Result<(), ErrorCode> {
+        self.scan(from, until, &mut |_, record| visit(record.entry))
+    }
+
+    /// The same, with what opens whom each is about: nothing, where the broker gave nothing or the
+    /// key is destroyed.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn read_opened(
+        &self,
+        from: u64,
+        until: u64,
+        visit: &mut dyn FnMut(Vec<u8>, Vec<Opening>) -> Result<(), ErrorCode>,
+    ) -> Result<(), ErrorCode> {
+        self.scan(from, until, &mut |index, record| {
+            let openings = self.sealer.unseal(index, &record.sidecar);
+            visit(record.entry, openings)
+        })
+    }
+
+    fn scan(
+        &self,
+        from: u64,
+        until: u64,
+        visit: &mut dyn FnMut(u64, JournalRecord) -> Result<(), ErrorCode>,
+    ) -> Result<(), ErrorCode> {
         let mut failed = None;
         let scanned = self.reader.scan(from, &mut |index, record| {
             if index >= until {
                 return ControlFlow::Break(());
             }
-            match visit(record.entry) {
+            match visit(index, record) {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(code) => {
                     failed = Some(code);
@@ -171,16 +198,6 @@ impl Mirror {
         self.writer().frontier.clone()
     }
 
-    /// A place for entries of which the root is not known yet. A crash leaves nothing of it.
-    fn incoming(&self) -> io::Result<Incoming> {
-        let path = self.dir.join(INCOMING);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true);
-        let file = options.mode(0o600).open(&path)?;
-        fs::remove_file(&path)?;
-        Ok(Incoming(BufWriter::new(file)))
-    }
-
     /// Appends what came in: the root over all that is stored and these is that of `signed`.
     fn accept(&self, signed: SignedCheckpoint, incoming: Incoming) -> Result<(), JournalError> {
         let mut writer = self.writer();
@@ -190,8 +207,11 @@ impl Mirror {
             if batch.is_empty() {
                 break;
             }
-            writer.append(&batch)?;
+            let leaves = writer.append(&batch)?;
+            let mut tree = self.tree.write().unwrap_or_else(PoisonError::into_inner);
+            tree.append(leaves);
         }
+        drop(writer);
         self.settle(signed)
     }
 
@@ -209,6 +229,13 @@ impl Mirror {
         Ok(())
     }
 
+    /// The tree over all that is stored, which may be more than what is shown.
+    fn tree(&self) -> RwLockReadGuard<'_, StoredTree> {
+        // Nothing panics while it holds the lock for writing; were it so, the tree is still the
+        // tree of a prefix of the journal.
+        self.tree.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn writer(&self) -> MutexGuard<'_, Writer> {
         // The journal refuses after a failure by itself; the frontier follows it.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
@@ -216,7 +243,8 @@ impl Mirror {
 }
 
 impl Writer {
-    fn append(&mut self, batch: &[JournalRecord]) -> Result<(), JournalError> {
+    /// Makes a batch durable; the hashes of its leaves.
+    fn append(&mut self, batch: &[JournalRecord]) -> Result<Vec<Digest>, JournalError> {
         self.journal.append(batch)?;
         let leaves: Vec<_> = batch
             .iter()
@@ -225,8 +253,7 @@ impl Writer {
         for leaf in &leaves {
             self.frontier.push(*leaf);
         }
-        self.tree.append(leaves);
-        Ok(())
+        Ok(leaves)
     }
 }
 
@@ -276,49 +303,4 @@ fn verified(
         return Err(corrupt("the entries have another root".to_owned()));
     }
     Ok(Some(Verified(signed)))
-}
-
-/// Entries on their way, each after its length in 16 bits, in a file without a name.
-struct Incoming(BufWriter<File>);
-
-impl Incoming {
-    fn push(&mut self, entry: &[u8]) -> io::Result<()> {
-        let length = u16::try_from(entry.len()).map_err(io::Error::other)?;
-        self.0.write_all(&length.to_be_bytes())?;
-        self.0.write_all(entry)
-    }
-
-    fn rewind(self) -> io::Result<Arrived> {
-        let mut file = self
-            .0
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
-        file.rewind()?;
-        Ok(Arrived(BufReader::new(file)))
-    }
-}
-
-struct Arrived(BufReader<File>);
-
-impl Arrived {
-    /// The next entries; none at the end.
-    fn batch(&mut self) -> io::Result<Vec<JournalRecord>> {
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        while batch.len() < BATCH_ENTRIES && bytes < BATCH_BYTES {
-            let mut length = [0; 2];
-            match self.0.read_exact(&mut length) {
-                Ok(()) => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
-                Err(error) => return Err(error),
-            }
-            let mut entry = vec![0; usize::from(u16::from_be_bytes(length))];
-            self.0.read_exact(&mut entry)?;
-            bytes += entry.len();
-            batch.push(JournalRecord {
-                entry,
-                sidecar: Vec::new(),
-            });
-        }
-        Ok(batch)
-    }
 }

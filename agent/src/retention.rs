@@ -6,7 +6,7 @@
 //! A clock that is put far ahead erases early. What is lost then is a copy: the holder still has
 //! the facts, and may be asked again.
 
-use crate::{erasure, holder::storage, node::Node, state::AskRow};
+use crate::{erasure, forget, holder::storage, node::Node, state::AskRow};
 use passerelle_model::{
     error::ErrorCode,
     ids::RequestId,
@@ -91,7 +91,7 @@ pub fn due(view: &dyn Read, now: Timestamp, grace_h: u64) -> Result<Vec<RequestI
     Ok(found)
 }
 
-/// Erases what is due, now and every minute, until the storage fails.
+/// Erases what is due, and destroys the keys of people that are, now and every minute, until the storage fails.
 ///
 /// # Errors
 /// The store.
@@ -100,6 +100,7 @@ pub(crate) async fn keep(node: &Node) -> Result<(), ErrorCode> {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        forget::finish(node).await?;
         let grace_h = node.context.config.erase_recalled_after_h;
         loop {
             let due = due(node.core.view(), node.clock.now(), grace_h)?;

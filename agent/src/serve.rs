@@ -9,7 +9,7 @@ use crate::{
     core::{Core, CoreError, Writer},
     csr::TlsIdentity,
     enrol::endpoint,
-    erasure,
+    erasure, forget,
     home::{Home, HomeError, io_error},
     link::{Evaluation, Evaluator, LinkOwner, link},
     mirror::{self, Mirror},
@@ -124,15 +124,36 @@ pub async fn serve_with(
     resume(&node).await.map_err(ServeError::Stopped)?;
     let checkpoints = checkpoint_listener(&node.context).await?;
     // The journal's lock is ours: a socket that is there is left over from a crash.
-    let _ = fs::remove_file(&socket);
-    let listener = UnixListener::bind(&socket).map_err(io_error("bind", &socket))?;
-    fs::set_permissions(&socket, Permissions::from_mode(0o600))
-        .map_err(io_error("protect", &socket))?;
+    let listener = bind(&socket)?;
+    let files = home.path(mirror::serve::SOCKET);
+    let shown = Shown {
+        checkpoints,
+        own: node.mirror.is_some().then(|| bind(&files)).transpose()?,
+    };
     tracing::info!(%agency, dir = %dir.display(), "the agent runs");
-    let result = run(node, checkpoints, owner, evaluations, listener, shutdown).await;
-    let _ = fs::remove_file(&socket);
+    let result = run(node, shown, owner, evaluations, listener, shutdown).await;
+    for socket in [&socket, &files] {
+        let _ = fs::remove_file(socket);
+    }
     stop(writer).await;
     result
+}
+
+/// A socket for this user alone, in place of what a crash left.
+fn bind(socket: &Path) -> Result<UnixListener, HomeError> {
+    let _ = fs::remove_file(socket);
+    let listener = UnixListener::bind(socket).map_err(io_error("bind", socket))?;
+    fs::set_permissions(socket, Permissions::from_mode(0o600))
+        .map_err(io_error("protect", socket))?;
+    Ok(listener)
+}
+
+/// Where the log is shown, beside the local interface.
+struct Shown {
+    /// To anybody: the checkpoint and, of a mirror, the hashes.
+    checkpoints: Option<TcpListener>,
+    /// The whole mirror, to whoever may open a socket of this user's.
+    own: Option<UnixListener>,
 }
 
 fn channel(home: &Home, context: &Context) -> Result<Channel, ServeError> {
@@ -167,6 +188,7 @@ fn open_mirror(dir: &Path, context: &Context, clock: &dyn Clock) -> Option<Arc<M
 async fn resume(node: &Node) -> Result<(), ErrorCode> {
     let view = node.core.view();
     node.context.vault.sweep(view)?;
+    forget::finish(node).await?;
     loop {
         let unfinished = erasure::unfinished(view)?;
         if unfinished.is_empty() {
@@ -179,15 +201,24 @@ async fn resume(node: &Node) -> Result<(), ErrorCode> {
 }
 
 /// What goes on beside the rest and never ends it.
-fn background(node: &Node, checkpoints: Option<TcpListener>) -> JoinSet<()> {
+fn background(node: &Node, shown: Shown) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     if let Some(mirror) = node.mirror.clone() {
         let node = node.clone();
         tasks.spawn(async move { mirror::follow::keep(&node, &mirror).await });
     }
-    if let Some(listener) = checkpoints {
-        let node = node.clone();
-        tasks.spawn(async move { compare::http::serve(&node, listener).await });
+    if let (Some(mirror), Some(listener)) = (node.mirror.clone(), shown.own) {
+        tasks.spawn(mirror::serve::own(mirror, listener));
+    }
+    match (shown.checkpoints, node.mirror.clone()) {
+        (Some(listener), Some(mirror)) => {
+            tasks.spawn(mirror::serve::public(mirror, listener));
+        }
+        (Some(listener), None) => {
+            let node = node.clone();
+            tasks.spawn(async move { compare::http::serve(&node, listener).await });
+        }
+        (None, _) => {}
     }
     if !node.context.config.compare.is_empty() {
         let node = node.clone();
@@ -213,7 +244,7 @@ async fn checkpoint_listener(context: &Context) -> Result<Option<TcpListener>, S
 
 async fn run(
     node: Node,
-    checkpoints: Option<TcpListener>,
+    shown: Shown,
     owner: LinkOwner,
     evaluations: mpsc::Receiver<Evaluation>,
     listener: UnixListener,
@@ -228,7 +259,7 @@ async fn run(
         stop_rx.clone(),
     ));
     let mut server = tokio::spawn(local_server(node.clone(), listener, stop_rx));
-    let mut tasks = background(&node, checkpoints);
+    let mut tasks = background(&node, shown);
     let result = tokio::select! {
         failed = retention::keep(&node) => {
             Err(ServeError::Stopped(failed.err().unwrap_or(ErrorCode::Storage)))

@@ -14,6 +14,7 @@ pub mod cosignature;
 pub mod disclosure;
 pub mod dsse;
 pub mod export;
+pub mod files;
 pub mod fork;
 pub mod keys;
 pub mod merkle;

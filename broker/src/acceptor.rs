@@ -13,11 +13,9 @@
 //! by the registry). Nothing here limits one address: behind one address may be a whole town.
 
 pub use crate::connections::{Connections, Peer, PeerStream};
-use crate::{
-    tls::{PeerCertificate, PeerFault, fault_of},
-    turns::{Turn, Turns},
-};
+use crate::tls::{PeerCertificate, PeerFault, fault_of};
 use passerelle_model::{error::ErrorCode, ids::FederationId, time::Timestamp};
+use passerelle_tiles::turns::{Turn, Turns};
 use rustls::{HandshakeKind, ServerConfig};
 use std::{
     fmt, io,

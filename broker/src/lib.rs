@@ -27,7 +27,6 @@ mod session;
 pub mod succession;
 mod tiles;
 pub mod tls;
-mod turns;
 pub mod witnesses;
 
 pub use error::BrokerError;

@@ -291,6 +291,12 @@ pub struct ImportReport {
     /// People in the index who can't be found yet: the broker did not give their handles so far.
     #[serde(default)]
     pub without_handle: u64,
+    /// Rows of people who were forgotten here, left out.
+    #[serde(default)]
+    pub forgotten: u64,
+    /// Rows of people who were forgotten here, taken in all the same.
+    #[serde(default)]
+    pub brought_back: u64,
     /// Rows that were left out.
     pub problems: Vec<ImportProblem>,
     /// Whether nothing was written.
@@ -338,7 +344,8 @@ pub struct Done {
     pub id: String,
     /// Index of its entry, if it is in the log already.
     pub index: Option<u64>,
-    /// done, or queued while the broker can't be reached.
+    /// done, or queued while the broker can't be reached. Of a verdict that stands whatever becomes of
+    /// what the log is told of it, also why the log refused that.
     pub status: String,
 }
 

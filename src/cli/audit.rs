@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 use passerelle_model::error::ErrorCode;
 use passerelle_proto::{v1, views::AuditPage};
 use std::{
+    fs::File,
     io::Write as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -27,7 +28,8 @@ Examples:
   passerelle audit search --dir /srv/oversight --decision deny --from 2026-11-01
   passerelle audit export --dir /srv/oversight --out log.export
   passerelle-audit verify log.export
-  passerelle audit replay log.export")]
+  passerelle audit replay log.export
+  passerelle audit replay --dir /srv/oversight --mirror")]
 pub(crate) struct AuditArgs {
     #[command(subcommand)]
     verb: Verb,
@@ -73,10 +75,18 @@ Examples:
     #[command(after_help = "\
 Examples:
   passerelle audit export --dir /srv/oversight --out log.export
-  passerelle-audit verify log.export")]
+  passerelle-audit verify log.export
+  passerelle audit export --dir /srv/oversight --mirror --openings --out log.export
+  passerelle-audit tiles log.export --out /srv/log
+
+With openings (an oversight body's, from the broker always) the file says which entries are about
+one person: keep it as personal data.")]
     Export {
         #[command(flatten)]
         place: Place,
+        /// Of the mirror too, with what opens whom entries are about: for replays and accounts
+        #[arg(long)]
+        openings: bool,
         /// The file to write
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
@@ -119,8 +129,12 @@ pub(super) async fn run(global: Global, args: AuditArgs) -> Result<Exit, Failure
             output::print(global, line, render::audit_entry)?;
         }
         Verb::Search(command) => search::run(global, *command).await?,
-        Verb::Export { place, out } => {
-            let size_bytes = export(&place, &out).await?;
+        Verb::Export {
+            place,
+            openings,
+            out,
+        } => {
+            let size_bytes = export(&place, openings, &out).await?;
             let done = serde_json::json!({ "out": out, "size_bytes": size_bytes });
             output::print(global, &done, |_| {
                 format!(
@@ -130,7 +144,7 @@ pub(super) async fn run(global: Global, args: AuditArgs) -> Result<Exit, Failure
             })?;
         }
         Verb::Alerts(command) => return alerts::run(global, command).await,
-        Verb::Replay(args) => return replay::run(global, &args),
+        Verb::Replay(args) => return replay::run_any(global, &args).await,
     }
     Ok(Exit::Done)
 }
@@ -169,27 +183,39 @@ async fn tail(global: Global, place: &Place, last: u32, follow: bool) -> Result<
 }
 
 /// Writes the export beside `out` and renames it, so that `out` is whole or absent.
-async fn export(place: &Place, out: &Path) -> Result<u64, Failure> {
+async fn export(place: &Place, openings: bool, out: &Path) -> Result<u64, Failure> {
     let folder = match out.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     let mut file =
         tempfile::NamedTempFile::new_in(folder).map_err(|e| Failure::file(folder, &e))?;
+    let size_bytes = fetch(place, openings, file.as_file_mut(), out).await?;
+    file.as_file()
+        .sync_all()
+        .and_then(|()| file.persist(out).map(drop).map_err(|e| e.error))
+        .map_err(|e| Failure::file(out, &e))?;
+    Ok(size_bytes)
+}
+
+/// Writes the export to `file`, which an error calls `name`; how many bytes.
+async fn fetch(
+    place: &Place,
+    openings: bool,
+    file: &mut File,
+    name: &Path,
+) -> Result<u64, Failure> {
     let mut node = backend::connect(&place.dir).await?;
     let request = v1::AuditExportRequest {
         mirror: place.mirror,
+        openings,
     };
     let mut chunks = node.audit_export(request).await?.into_inner();
     let mut size_bytes = 0_u64;
     while let Some(chunk) = chunks.message().await? {
         file.write_all(&chunk.data)
-            .map_err(|e| Failure::file(out, &e))?;
+            .map_err(|e| Failure::file(name, &e))?;
         size_bytes = size_bytes.saturating_add(chunk.data.len() as u64);
     }
-    file.as_file()
-        .sync_all()
-        .and_then(|()| file.persist(out).map(drop).map_err(|e| e.error))
-        .map_err(|e| Failure::file(out, &e))?;
     Ok(size_bytes)
 }

@@ -224,6 +224,17 @@ pub(super) fn import(report: &ImportReport) -> String {
         ),
         ("rows left out", report.problems.len().to_string()),
         (
+            "forgotten",
+            match (report.forgotten, report.brought_back) {
+                (0, 0) => String::new(),
+                (0, back) => format!("{back} people who had been forgotten are taken in again"),
+                (n, _) => format!(
+                    "{n} people were forgotten here before and are left out; `--bring-back` takes \
+                     them in"
+                ),
+            },
+        ),
+        (
             "dry run",
             if report.dry_run {
                 "nothing was written".to_owned()

@@ -201,7 +201,9 @@ async fn emergency(offices: &mut Offices) -> Result<()> {
     let decided = offices
         .federation
         .agent_cli(POLICE, "audit-cases decide", &args);
-    decided.await?.done()?;
+    let decided = decided.await?.done()?;
+    let entered = decided.text("status")? == "done" && decided.json["index"].is_u64();
+    assert!(entered, "the review is in the log: {decided:?}");
     Ok(())
 }
 

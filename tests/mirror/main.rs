@@ -11,6 +11,7 @@
 #[path = "../offline/scene.rs"]
 #[allow(dead_code, reason = "shared with the tests of what waits")]
 mod scene;
+mod served;
 
 use anyhow::{Context as _, Result};
 use passerelle_audit::{

@@ -131,3 +131,95 @@ async fn a_file_that_is_wrong_as_a_whole_changes_nothing() -> Result<()> {
     assert_eq!(status(&federation).await?.people, 1);
     Ok(())
 }
+
+/// Keys in the clinic's vault: one for each person that it holds, since it asked nobody anything.
+fn keys(federation: &Federation) -> Result<usize> {
+    let bytes = std::fs::read(federation.agent_dir(CLINIC).join("vault.keys"))?;
+    let slots = bytes.get(64..).unwrap_or_default().chunks(64);
+    Ok(slots.filter(|slot| slot.iter().any(|b| *b != 0)).count())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_forgotten_stays_so_until_somebody_brings_the_person_back() -> Result<()> {
+    let mut federation = open().await?;
+    let csv = format!("{HEAD}7,Dubruit,Maude,1991-02-03,active\n8,Lepuits,Zoé,1998-09-10,active\n");
+    federation.import(CLINIC, MAPPING, &csv).await?.done()?;
+    assert_eq!(keys(&federation)?, 2);
+    let wrong = federation.agent_cli(CLINIC, "forget", &["Dubruit"]).await?;
+    assert_eq!(wrong.error_code().as_deref(), Some("out_of_range"));
+    assert!(!wrong.stderr.contains("Dubruit"), "{wrong:?}");
+    let done = federation.agent_cli(CLINIC, "forget", &["7"]).await?;
+    assert_eq!(done.done()?.text("status")?, "done");
+    assert_eq!(
+        (status(&federation).await?.people, keys(&federation)?),
+        (1, 1)
+    );
+    federation.agent(CLINIC).kill9()?;
+    federation.serve_agent(CLINIC).await?;
+    assert_eq!(
+        (status(&federation).await?.people, keys(&federation)?),
+        (1, 1)
+    );
+    // The source still has the person: every night's import leaves the row out, and says so.
+    let nightly = federation.import(CLINIC, MAPPING, &csv).await?.done()?;
+    let nightly = report(&nightly);
+    assert_eq!(
+        (nightly.forgotten, nightly.people, nightly.added),
+        (1, 1, 0),
+        "{nightly:?}"
+    );
+    assert_eq!(status(&federation).await?.people, 1);
+    let mapping = federation.file("back.toml", MAPPING)?;
+    let file = federation.file("back.csv", &csv)?;
+    let args = ["--mapping", &mapping, &file, "--bring-back"];
+    let back = report(
+        &federation
+            .agent_cli(CLINIC, "import", &args)
+            .await?
+            .done()?,
+    );
+    assert_eq!(
+        (back.forgotten, back.brought_back, back.added),
+        (0, 1, 1),
+        "{back:?}"
+    );
+    assert_eq!(
+        (status(&federation).await?.people, keys(&federation)?),
+        (2, 2)
+    );
+    let again = report(&federation.import(CLINIC, MAPPING, &csv).await?);
+    assert_eq!((again.forgotten, again.unchanged), (0, 2), "{again:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_at_any_time_a_person_is_known_or_forgotten_and_never_half() -> Result<()> {
+    let mut federation = open().await?;
+    let rows = (0..8).map(|n| format!("{n},Dubruit,Maude{n},1991-02-03,active\n"));
+    let csv = format!("{HEAD}{}", rows.collect::<String>());
+    federation.import(CLINIC, MAPPING, &csv).await?.done()?;
+    for round in 0..8_u64 {
+        let id = round.to_string();
+        let args = [id.as_str()];
+        let forgets = federation.agent_cli(CLINIC, "forget", &args);
+        let patience = std::time::Duration::from_millis(20 * round);
+        let ended = tokio::time::timeout(patience, forgets).await;
+        federation.agent(CLINIC).kill9()?;
+        federation.serve_agent(CLINIC).await?;
+        let people = usize::try_from(status(&federation).await?.people)?;
+        assert_eq!(people, keys(&federation)?, "a key for each who is known");
+        let said = matches!(ended, Ok(Ok(ran)) if ran.code == 0);
+        let again = federation.agent_cli(CLINIC, "forget", &args).await?;
+        let was_known = again.code == 0;
+        assert!(
+            !(said && was_known),
+            "{round}: said to be forgotten, and known"
+        );
+        assert_eq!(usize::from(was_known), people + usize::try_from(round)? - 7);
+    }
+    assert_eq!(
+        (status(&federation).await?.people, keys(&federation)?),
+        (0, 0)
+    );
+    Ok(())
+}

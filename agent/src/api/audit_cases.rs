@@ -10,11 +10,10 @@ use crate::{
     suspicion::{
         Finding,
         record::{self, CaseRow},
-        verdict::{self, Opened, Verdict},
+        verdict::{self, Opened, Said, Verdict},
     },
 };
 use passerelle_model::{
-    bytes::Digest,
     error::ErrorCode,
     ids::AuditCaseId,
     store::{Read, StoreError},
@@ -22,7 +21,7 @@ use passerelle_model::{
 };
 use passerelle_proto::{
     v1,
-    views::{AuditCaseView, AuditReason},
+    views::{AuditCaseView, AuditReason, Done},
 };
 use std::sync::Arc;
 use tonic::{Request, Status};
@@ -163,14 +162,28 @@ async fn decide(node: &Node, request: v1::DecideAuditCaseRequest) -> Reply {
         note: request.note,
         suspend: request.suspend,
     };
-    let statement = verdict::carry_out(node, verdict).await.map_err(refused)?;
-    document(&done(id, &settled(node, statement).await?))
+    let said = verdict::carry_out(node, verdict).await.map_err(refused)?;
+    document(&told(node, id, said).await?)
 }
 
-async fn settled(node: &Node, statement: Option<Digest>) -> Result<Settled, Status> {
-    match statement {
-        Some(statement) => node.settled(&statement).await.map_err(refused),
-        None => Ok(Settled::Logged(None)),
+/// What became of a verdict that stands: of what it says to the log within the time that a caller
+/// waits.
+async fn told(node: &Node, id: String, said: Said) -> Result<Done, Status> {
+    if let Some(question) = said.released {
+        let settled = node.settled(&question).await.map_err(refused)?;
+        return Ok(done(id, &settled));
+    }
+    let Some(review) = said.review else {
+        return Ok(done(id, &Settled::Logged(None)));
+    };
+    match node.settled(&review).await {
+        Ok(settled) => Ok(done(id, &settled)),
+        // Not a failure of the verdict, which nobody can give again.
+        Err(code) => Ok(Done {
+            id,
+            index: None,
+            status: format!("refused by the log ({code})"),
+        }),
     }
 }
 

@@ -22,11 +22,10 @@ const fn source(mirror: bool) -> Source {
     }
 }
 
-async fn read(node: &Node, mirror: bool) -> Result<audit_read::CheckedLog, Status> {
+async fn read(node: &Node, mirror: bool, opened: bool) -> Result<audit_read::CheckedLog, Status> {
     has_mirror_if(node, mirror)?;
-    audit_read::read(node, source(mirror))
-        .await
-        .map_err(refused)
+    let log = audit_read::read_with(node, source(mirror), opened).await;
+    log.map_err(refused)
 }
 
 fn has_mirror_if(node: &Node, mirror: bool) -> Result<(), Status> {
@@ -90,7 +89,7 @@ pub(super) async fn entries(node: &Node, request: v1::AuditEntriesRequest) -> Re
         last,
         mirror,
     } = request;
-    let log = read(node, mirror).await?;
+    let log = read(node, mirror, false).await?;
     // Seconds for a large log: not on a thread that serves others.
     block_in_place(|| {
         let page = audit_read::page(&log, from, until, last).map_err(refused)?;
@@ -102,7 +101,7 @@ pub(super) async fn export(
     node: &Node,
     request: v1::AuditExportRequest,
 ) -> Result<Response<ReceiverStream<Result<v1::ExportChunk, Status>>>, Status> {
-    let log = read(node, request.mirror).await?;
+    let log = read(node, request.mirror, request.openings).await?;
     let file = block_in_place(|| audit_read::export(node, &log)).map_err(refused)?;
     let (chunks, stream) = tokio::sync::mpsc::channel(4);
     tokio::spawn(async move {

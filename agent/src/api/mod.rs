@@ -13,12 +13,12 @@ mod cases;
 mod consent_files;
 mod consents;
 pub mod input;
+mod people;
 mod preview;
 
 use crate::{
     event::Event,
     holder::storage,
-    import::{self, ImportFailure},
     node::{Node, Settled},
     seals, state,
     suspicion::{record, verdict},
@@ -164,17 +164,11 @@ impl v1::node_server::Node for NodeService {
     }
 
     async fn import_facts(&self, request: Request<v1::ImportFactsRequest>) -> Reply {
-        let v1::ImportFactsRequest {
-            mapping,
-            csv,
-            dry_run,
-        } = request.into_inner();
-        let report = import::import(&self.node, &mapping, &csv, dry_run).await;
-        let report = report.map_err(|error| match error {
-            ImportFailure::File(message) => refuse(ErrorCode::Malformed, message),
-            ImportFailure::Agent(code) => refused(code),
-        })?;
-        document(&report)
+        people::import(&self.node, request.into_inner()).await
+    }
+
+    async fn forget_person(&self, request: Request<v1::ForgetPersonRequest>) -> Reply {
+        people::forget(&self.node, request.into_inner()).await
     }
 
     async fn propose_agreement(&self, request: Request<v1::ProposeAgreementRequest>) -> Reply {

@@ -60,7 +60,7 @@ pub async fn search(
             ErrorCode::Malformed
         })
     };
-    let walked = walk(node, source, begin, take).await;
+    let walked = walk(node, (source, false), begin, take).await;
     let why = why.into_inner().unwrap_or_default();
     let (head, search) = walked.map_err(|code| match why {
         Some(error) => SearchFailure::Query(error),

@@ -4,9 +4,14 @@
 use super::*;
 use crate::{
     facts::sealed,
+    forget::{self, Left},
+    home::Home,
     import,
     state::{PersonRecord, PersonRow},
+    testing::{FileOp, HookedDisk},
+    vault::Vault,
 };
+use passerelle_model::store::Read as _;
 use std::path::Path;
 
 /// Synthetic, and nowhere else in what a test writes.
@@ -172,4 +177,132 @@ fn a_record_whose_key_is_gone_counts_as_none_and_harms_no_other() {
     assert_eq!(sealed::open_all(vault, view, &rows).unwrap().len(), 2);
     let rows = [lost, clinic.row("c-1")];
     assert_eq!(sealed::open_all(vault, view, &rows).unwrap().len(), 1);
+}
+
+impl Agent {
+    fn sees(&self) -> (u64, bool, usize) {
+        let view = self.core.view();
+        let meta = state::meta(view).unwrap();
+        let known = state::person(view, "c-9").unwrap().is_some();
+        (meta.people, known, self.slots())
+    }
+
+    /// Keys in the file.
+    fn slots(&self) -> usize {
+        let keys = std::fs::read(self.dir.path().join(crate::vault::FILE)).unwrap();
+        let slots = keys[64..].chunks(64);
+        slots.filter(|slot| slot.iter().any(|b| *b != 0)).count()
+    }
+
+    fn forgets(&self, source: &str) -> Result<Left, ErrorCode> {
+        let source = SourceId(source.to_owned());
+        self.write(NOW, move |_, view| forget::begin(view, &source))
+    }
+
+    fn destroys_what_is_due(&self) -> Result<bool, ErrorCode> {
+        self.write(NOW, |context, view| {
+            forget::destroy_due(&context.vault, view)
+        })
+    }
+}
+
+#[test]
+fn who_is_forgotten_opens_in_no_copy_and_no_row_is_left() {
+    let world = world(fact());
+    let clinic = &world.clinic;
+    clinic.imports("k", vec![quillemette(PLANTED)]);
+    let (people, known, slots) = clinic.sees();
+    assert!(known);
+    let backup = tempfile::tempdir().unwrap();
+    for part in ["journal", "projection"] {
+        copy(&clinic.dir.path().join(part), &backup.path().join(part));
+    }
+    assert_eq!(clinic.forgets("nobody"), Err(ErrorCode::OutOfRange));
+    assert_eq!(clinic.forgets("c-9"), Ok(Left::Nothing));
+    assert_eq!(clinic.forgets("c-9"), Err(ErrorCode::OutOfRange));
+    // Gone for whoever asks from the first step on, and the key with the second.
+    assert_eq!(clinic.sees(), (people - 1, false, slots));
+    assert_eq!(clinic.destroys_what_is_due(), Ok(false));
+    assert_eq!(clinic.sees(), (people - 1, false, slots - 1));
+    let view = clinic.core.view();
+    assert!(forget::was_forgotten(view, "c-9").unwrap());
+    assert!(!forget::was_forgotten(view, "c-1").unwrap());
+    let token = Digest::of(&quillemette("x").person.match_token());
+    let left = view.scan(&state::key::by_token(&token, ""), None, 9);
+    assert!(left.unwrap().is_empty());
+    assert_eq!(state::handle_of(view, &token).unwrap(), None);
+    // The copy from before, with the vault of today.
+    let vault = clinic.context.vault.clone();
+    let (core, writer) = Core::start(backup.path(), agency("clinic"), vault.clone()).unwrap();
+    let row = state::person(core.view(), "c-9").unwrap().unwrap();
+    assert!(sealed::open(&vault, core.view(), &row).unwrap().is_none());
+    drop(core);
+    writer.join();
+    assert!(clinic.opens("c-1").is_some(), "everybody else goes on");
+    // Brought back on purpose, somebody is there as anybody else.
+    clinic.imports("l", vec![quillemette(PLANTED)]);
+    assert_eq!(clinic.sees(), (people, true, slots));
+    assert!(clinic.opens("c-9").is_some());
+    assert!(!forget::was_forgotten(clinic.core.view(), "c-9").unwrap());
+}
+
+#[test]
+fn a_crash_while_somebody_is_forgotten_leaves_nobody_half_known() {
+    let world = world(fact());
+    let clinic = &world.clinic;
+    clinic.imports("k", vec![quillemette(PLANTED)]);
+    let (people, _, slots) = clinic.sees();
+    clinic.forgets("c-9").unwrap();
+    // A start: what nothing keeps is swept, and what is due is done and said.
+    clinic.context.vault.sweep(clinic.core.view()).unwrap();
+    assert_eq!(clinic.sees(), (people - 1, false, slots - 1));
+    assert_eq!(clinic.destroys_what_is_due(), Ok(false));
+    let due = forget::destroy_due(&clinic.context.vault, clinic.core.view());
+    assert!(due.unwrap().0.is_empty(), "said once");
+}
+
+#[test]
+fn keys_of_replaced_people_go_with_the_next_step_if_the_import_was_cut_short() {
+    let world = world(fact());
+    let clinic = &world.clinic;
+    clinic.imports("k", vec![quillemette(PLANTED)]);
+    let (.., slots) = clinic.sees();
+    // Whoever imported has gone before the end.
+    clinic.imports_without_end("l", vec![quillemette("withdrawn")]);
+    assert_eq!(clinic.slots(), slots + 1);
+    assert_eq!(clinic.destroys_what_is_due(), Ok(false));
+    assert_eq!(clinic.slots(), slots);
+    assert_eq!(
+        clinic.opens("c-9").unwrap().facts[0].text.as_deref(),
+        Some("withdrawn")
+    );
+}
+
+#[test]
+fn a_disk_that_refuses_to_destroy_is_asked_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let refuses = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let hook = Arc::clone(&refuses);
+    let disk = HookedDisk::new(move |_, op| {
+        let fails = op == FileOp::Sync && hook.load(std::sync::atomic::Ordering::SeqCst);
+        match fails {
+            true => Err(std::io::Error::other("refused")),
+            false => Ok(()),
+        }
+    });
+    let vault = Vault::open_on(&Home::new(dir.path()), &disk).unwrap();
+    let sealed = vault.keep_named("person/1", b"x").unwrap();
+    let mut view = passerelle_model::store::Memory::default();
+    view.commit([
+        (forget::doomed("person/1"), Some(Vec::new())),
+        (crate::vault::kept_key("person/1"), Some(sealed.0)),
+    ]);
+    refuses.store(true, std::sync::atomic::Ordering::SeqCst);
+    let refused = forget::destroy_due(&vault, &view);
+    assert_eq!(refused.err(), Some(ErrorCode::Storage));
+    refuses.store(false, std::sync::atomic::Ordering::SeqCst);
+    let (events, more) = forget::destroy_due(&vault, &view).unwrap();
+    let said = matches!(&events[..], [Event::KeysDestroyed { names }] if names == &["person/1"]);
+    assert!(said && !more);
+    assert!(vault.open_named(&view, "person/1").unwrap().is_none());
 }

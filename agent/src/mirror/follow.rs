@@ -6,15 +6,16 @@
 //! A mirror that can't go on never stops the agent: its witness and its readers are needed more
 //! than ever then.
 
-use super::{Incoming, Mirror, watch};
+use super::{Mirror, incoming::Incoming, watch};
 use crate::{audit_read, holder::storage, node::Node, state};
 use passerelle_audit::{
     checkpoint::{Checkpoint, SignedCheckpoint},
     cosignature::cosigned_by,
     merkle::Frontier,
+    verify::opens_something,
 };
 use passerelle_journal::JournalError;
-use passerelle_model::{error::ErrorCode, time::Timestamp};
+use passerelle_model::{commitment::Field, error::ErrorCode, time::Timestamp};
 use passerelle_proto::views::MirrorStatus;
 use std::{
     collections::BTreeSet,
@@ -159,12 +160,18 @@ impl Mirror {
             tracing::error!(%error, "the mirror can't be written");
             ErrorCode::Storage
         };
-        let incoming = self.incoming().map_err(unwritable);
+        let mut index = tree.size();
+        let incoming = Incoming::open(&self.dir).map_err(unwritable);
         let mut incoming = incoming.map_err(of_rows)?;
         let mut take = |row: audit_read::Row| {
             // Hidden from nobody who reads all: it was refused before.
             let entry = row.entry.ok_or(ErrorCode::ProofInvalid)?;
-            incoming.push(&entry).map_err(unwritable)
+            // They are in no root: what opens nothing is nobody's word for anything.
+            let mut openings = opens_something(&entry, row.openings);
+            openings.retain(|o| matches!(o.field, Field::Subject | Field::Counts));
+            let sealed = self.sealer.seal(index, &openings)?;
+            index = index.saturating_add(1);
+            incoming.push(&entry, &sealed).map_err(unwritable)
         };
         let fetched = audit_read::rows(node, offer, tree, &mut take).await;
         fetched.map_err(of_rows)?;
@@ -175,11 +182,11 @@ impl Mirror {
     fn agrees_with_witness(&self, node: &Node) -> Result<(), Trouble> {
         let meta = state::meta(node.core.view()).map_err(storage);
         let witness = meta.map_err(of_rows)?.witness;
-        let writer = self.writer();
-        if witness.size > writer.tree.size() {
+        let tree = self.tree();
+        if witness.size > tree.size() {
             return Ok(());
         }
-        match writer.tree.root_at(witness.size) {
+        match tree.root_at(witness.size) {
             Ok(root) if root == witness.root => Ok(()),
             Ok(_) => Err(Trouble::Witness),
             Err(_) => Err(Trouble::Storage),

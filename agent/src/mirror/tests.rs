@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     audit_read::{Source, page, read},
+    entropy,
     testing::{NAMES, NOW},
 };
 use passerelle_audit::{
@@ -15,8 +16,8 @@ use passerelle_audit::{
     merkle::{Tree, leaf_hash},
 };
 use passerelle_journal::JournalRecord;
-use passerelle_model::error::ErrorCode;
-use passerelle_proto::v1;
+use passerelle_model::{commitment::Field, error::ErrorCode};
+use passerelle_proto::{convert, v1};
 use stage::{Log, Stage, federation_id};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -194,6 +195,25 @@ async fn the_mirror_is_read_while_the_broker_has_nothing_to_show() {
         read(&without, Source::Mirror).await.err(),
         Some(ErrorCode::WrongState)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_opens_nothing_in_an_entry_is_not_kept_with_it() {
+    let stage = Stage::new().await;
+    let log = Log::new(5, 0, 0);
+    stage.shows(&log);
+    let made_up = entropy::opening(Field::Subject, &[7; 32]).unwrap();
+    for row in &mut stage.shown.lock().unwrap().rows {
+        row.openings = convert::openings_to_wire(vec![made_up.clone()]);
+    }
+    assert_eq!(stage.step().await, Ok(Step::Level(8)));
+    let mut kept = Vec::new();
+    let each = &mut |_, openings| {
+        kept.push(openings);
+        Ok(())
+    };
+    stage.mirror.read_opened(0, 8, each).unwrap();
+    assert_eq!(kept, vec![Vec::new(); 8]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -204,7 +204,7 @@ impl Mirror {
         node: &Node,
     ) -> Result<ForkProof, ForkError> {
         let log = &node.context.identity.anchors.log;
-        ForkProof::of(verified, other, log, &self.writer().tree)
+        ForkProof::of(verified, other, log, &*self.tree())
     }
 
     /// How many entries were verified to keep to the rules of the log.

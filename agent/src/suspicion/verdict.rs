@@ -43,6 +43,15 @@ pub struct Verdict {
     pub suspend: bool,
 }
 
+/// What of a verdict is on its way to the log, by the digests of the statements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The question that it lets leave.
+    pub released: Option<Digest>,
+    /// What came of the review of an emergency.
+    pub review: Option<Digest>,
+}
+
 /// Whether a worker looks at audit cases at all.
 pub const fn may_review(worker: &Worker) -> bool {
     worker.role.is_reviewer()
@@ -315,17 +324,23 @@ fn subject(context: &Context, view: &dyn Read, row: &CaseRow) -> Result<Option<H
 ///
 /// # Errors
 /// Those of [`decide`].
-pub async fn carry_out(node: &Node, verdict: Verdict) -> Result<Option<Digest>, ErrorCode> {
+pub async fn carry_out(node: &Node, verdict: Verdict) -> Result<Said, ErrorCode> {
     let (context, now) = (Arc::clone(&node.context), node.clock.now());
     let case = verdict.case.clone();
-    let decided = node
-        .core
-        .write(now, move |view| decide(&context, view, &verdict, now));
-    let statement = decided.await?;
-    if statement.is_some() {
+    let decided = node.core.write(now, move |view| {
+        let (events, released) = decide(&context, view, &verdict, now)?;
+        let said = events.iter().filter_map(|event| match event {
+            Event::Stated(stated) => Some(stated.envelope.digest()),
+            _ => None,
+        });
+        let review = said.filter(|digest| Some(*digest) != released).last();
+        Ok((events, Said { released, review }))
+    });
+    let said = decided.await?;
+    if said.released.is_some() {
         destroy(node, vec![case.to_string()]).await?;
     }
-    Ok(statement)
+    Ok(said)
 }
 
 /// Erases a case: journaled first, so that a start after a crash finishes it.

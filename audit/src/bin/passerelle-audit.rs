@@ -30,6 +30,8 @@ mod policies;
 mod report;
 #[path = "passerelle-audit/search.rs"]
 mod search;
+#[path = "passerelle-audit/tiles.rs"]
+mod tiles;
 
 const VERIFIED: u8 = 0;
 const FAULT: u8 = 1;
@@ -94,6 +96,10 @@ enum Command {
     /// first.
     #[command(after_help = report::EXAMPLES)]
     Report(report::ReportArguments),
+    /// Write the log as C2SP tlog-tiles: the checkpoint, tiles of hashes, bundles of entries. The
+    /// export is verified first.
+    #[command(after_help = tiles::EXAMPLES)]
+    Tiles(tiles::Arguments),
 }
 
 #[derive(Args)]
@@ -145,6 +151,7 @@ fn main() -> ExitCode {
         Command::Disclosures(arguments) => return exports::disclosures(&arguments),
         Command::Search(arguments) => return search::search(&arguments),
         Command::Report(arguments) => return report::report(&arguments),
+        Command::Tiles(arguments) => return tiles::write(&arguments),
     };
     let policy = match policies::given(arguments.policy.as_deref()) {
         Ok(policy) => policy,

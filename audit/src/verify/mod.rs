@@ -30,6 +30,7 @@ pub use fault::{Fault, FaultCode};
 pub use origin::{follows, wrong_with};
 pub use report::{Cosignatures, MAX_WARNINGS, PolicyMet, Report, Trust, Warning, WitnessLine};
 pub use reviews::OverdueReview;
+pub use row::opens_something;
 pub use running::Running;
 
 use crate::{

@@ -153,13 +153,7 @@ fn check_openings(
     if openings.is_empty() {
         return Ok(());
     }
-    let mut committed = said.map_or_else(Vec::new, |said| commitments(&said.statement.body));
-    if let EntryBody::Sealed { counts, .. } = body {
-        committed.extend(counts.values().map(|c| (Field::Counts, *c)));
-    }
-    // A seal has as many as there are members.
-    let committed: HashSet<(Field, [u8; 32])> =
-        committed.into_iter().map(|(f, c)| (f, c.0)).collect();
+    let committed = committed(body, said.map(|said| &said.statement.body));
     for opening in openings {
         if !committed.contains(&(opening.field, opening.commitment().0)) {
             let message = format!("the opening of {:?} opens nothing here", opening.field);
@@ -167,6 +161,34 @@ fn check_openings(
         }
     }
     Ok(())
+}
+
+/// Those of `openings` that open a commitment of this entry, one for each: for who keeps what came
+/// beside an entry from somebody who may be lying. None of an entry that is not in form.
+pub fn opens_something(entry: &[u8], openings: Vec<Opening>) -> Vec<Opening> {
+    if openings.is_empty() {
+        return openings;
+    }
+    let Ok(entry) = Entry::from_bytes(entry) else {
+        return Vec::new();
+    };
+    let said = match &entry.body {
+        EntryBody::Said { envelope, .. } => envelope.unverified_statement().ok(),
+        _ => None,
+    };
+    let mut committed = committed(&entry.body, said.as_ref().map(|said| &said.body));
+    let mut opens = |o: &Opening| committed.remove(&(o.field, o.commitment().0));
+    openings.into_iter().filter(|o| opens(o)).collect()
+}
+
+/// What an entry commits to.
+fn committed(body: &EntryBody, said: Option<&Body>) -> HashSet<(Field, [u8; 32])> {
+    let mut all = said.map_or_else(Vec::new, commitments);
+    if let EntryBody::Sealed { counts, .. } = body {
+        // A seal has as many as there are members.
+        all.extend(counts.values().map(|c| (Field::Counts, *c)));
+    }
+    all.into_iter().map(|(f, c)| (f, c.0)).collect()
 }
 
 fn commitments(body: &Body) -> Vec<(Field, Commitment)> {

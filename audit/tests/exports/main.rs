@@ -13,6 +13,8 @@ mod program;
 mod published;
 #[cfg(test)]
 mod rows;
+#[cfg(test)]
+mod tiles;
 
 #[cfg(test)]
 #[path = "../verify/file.rs"]

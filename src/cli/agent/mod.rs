@@ -100,7 +100,8 @@ Examples:
   passerelle agent import --dir /srv/police-nord --mapping police.toml police.csv
   passerelle agent import --dir /srv/police-nord --mapping police.toml police.csv --dry-run
 
-Importing the same file again changes nothing. Exit code 1: rows were left out; they are listed.")]
+Importing the same file again changes nothing. Exit code 1: rows were left out; they are listed.
+People who were forgotten (`agent forget`) are left out and counted, until `--bring-back`.")]
     Import {
         #[command(flatten)]
         place: Place,
@@ -113,6 +114,27 @@ Importing the same file again changes nothing. Exit code 1: rows were left out; 
         /// Check only, write nothing
         #[arg(long)]
         dry_run: bool,
+        /// Take in people who were forgotten, too
+        #[arg(long)]
+        bring_back: bool,
+    },
+    /// Forget one imported person: destroy the key of the record, here and in every backup
+    #[command(after_help = "\
+Examples:
+  passerelle agent forget --dir /srv/police-nord 4711
+  passerelle agent forget --dir /srv/police-nord -- -12
+
+The id is the source's own, of the column that the mapping names as `source_id`. From then on this
+agency has no record of the person: it answers as if there had never been one. What was answered
+before stays with those who received it; consents and cases are not touched. The source is not
+either: while it still has the person, imports leave the row out and count it as forgotten, and
+`agent import --bring-back` takes it in again.")]
+    Forget {
+        #[command(flatten)]
+        place: Place,
+        /// The person's id in the source
+        #[arg(value_name = "SOURCE-ID")]
+        source_id: String,
     },
     /// Show connection, index, witness, work that waits
     #[command(after_help = "\
@@ -257,7 +279,27 @@ pub(super) async fn run(global: Global, args: AgentArgs) -> Result<Exit, Failure
             mapping,
             file,
             dry_run,
-        } => import(global, &place.dir, &mapping, &file, dry_run).await,
+            bring_back,
+        } => {
+            let request = v1::ImportFactsRequest {
+                mapping: std::fs::read_to_string(&mapping)
+                    .map_err(|e| Failure::file(&mapping, &e))?,
+                csv: std::fs::read(&file).map_err(|e| Failure::file(&file, &e))?,
+                dry_run,
+                bring_back,
+            };
+            import(global, &place.dir, request).await
+        }
+        Verb::Forget { place, source_id } => {
+            let mut node = backend::connect(&place.dir).await?;
+            let request = v1::ForgetPersonRequest { source_id };
+            let done: Done = backend::document(node.forget_person(request).await)?;
+            done_text(
+                global,
+                &done,
+                "forgotten, the key of the record is destroyed",
+            )
+        }
         Verb::Status { place } => {
             let mut node = backend::connect(&place.dir).await?;
             let status: AgentStatus =
@@ -356,15 +398,8 @@ fn accept_origin(global: Global, dir: &Path, file: &Path) -> Result<Exit, Failur
 async fn import(
     global: Global,
     dir: &Path,
-    mapping: &Path,
-    file: &Path,
-    dry_run: bool,
+    request: v1::ImportFactsRequest,
 ) -> Result<Exit, Failure> {
-    let request = v1::ImportFactsRequest {
-        mapping: std::fs::read_to_string(mapping).map_err(|e| Failure::file(mapping, &e))?,
-        csv: std::fs::read(file).map_err(|e| Failure::file(file, &e))?,
-        dry_run,
-    };
     let mut node = backend::connect(dir).await?;
     let report: ImportReport = backend::document(node.import_facts(request).await)?;
     output::print(global, &report, render::import)?;

@@ -1,11 +1,12 @@
-//! `passerelle audit replay`: decides again what an exported log says was decided.
+//! `passerelle audit replay`: decides again what a log says was decided.
 //!
-//! In scope: verifying the export, reading rules from directories, the outcome as a table and as
+//! In scope: verifying the log, an export or what the agent has of it, reading rules from directories, the outcome as a table and as
 //! JSON. Out of scope: deciding (crate `policies`) and the state that a decision was made on (crate
 //! `audit`).
 
+use super::{Place, fetch};
 use crate::cli::{
-    Global,
+    Global, backend,
     failure::{Exit, Failure},
     output, policy,
 };
@@ -19,7 +20,7 @@ use passerelle_policies::CedarPdp;
 use serde::Serialize;
 use std::{
     fs::File,
-    io::BufReader,
+    io::{BufReader, Seek as _},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     thread::available_parallelism,
@@ -32,19 +33,30 @@ Examples:
   passerelle audit replay log.export 0..999 --json
   passerelle audit replay log.export --packs ca-federal,ca-qc
   passerelle audit replay log.export --policy ./library
+  passerelle audit replay --dir /srv/oversight --mirror
+  passerelle audit replay --dir /srv/oversight --mirror 42 --policy ./library
 
-The export is verified first; give `passerelle-audit verify` the keys that you know from elsewhere.
-Whom a request is about decides which consents count: a replay needs an export with the openings.
+With `--dir` what the agent there reads is replayed, with `--mirror` its own copy of the log, which
+takes no broker. The log is verified first; give `passerelle-audit verify` the keys that you know from elsewhere.
+Whom a request is about decides which consents count: a replay needs an export with the openings,
+an oversight body's.
 With `--policy` the table shows what these rules would have decided otherwise.
 Exit code 1: a decision does not come out as the log says, or that can't be known.";
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
-    /// The export, as `audit export` writes it
-    file: PathBuf,
+    /// The export, as `audit export` writes it; with `--dir` the range stands here
+    #[arg(required_unless_present = "dir")]
+    file: Option<PathBuf>,
     /// One entry, or all from one to another, both included [default: the whole log]
     #[arg(value_name = "INDEX|FROM..TO", value_parser = range)]
     range: Option<RangeInclusive<u64>>,
+    /// Directory of an oversight body's agent, whose view of the log is replayed
+    #[arg(long, value_name = "D")]
+    dir: Option<PathBuf>,
+    /// The agent's own mirror, and not the broker
+    #[arg(long, requires = "dir")]
+    mirror: bool,
     /// Directory of rules that were in force [default: the embedded library]; may be repeated
     #[arg(long, value_name = "DIR", conflicts_with = "policy")]
     library: Vec<PathBuf>,
@@ -107,11 +119,75 @@ impl Outcomes {
     }
 }
 
+/// A log to be replayed: a file, by its name or open and without one.
+#[derive(Clone, Copy)]
+enum Log<'a> {
+    Named(&'a Path),
+    Open(&'a File),
+}
+
+impl<'a> From<&'a Path> for Log<'a> {
+    fn from(path: &'a Path) -> Self {
+        Self::Named(path)
+    }
+}
+
+impl Log<'_> {
+    /// From its beginning.
+    fn read(self) -> Result<BufReader<File>, Failure> {
+        let (name, file) = match self {
+            Self::Named(path) => (path, File::open(path)),
+            Self::Open(file) => (Path::new("the log"), file.try_clone()),
+        };
+        let rewound = file.and_then(|mut file| file.rewind().map(|()| file));
+        let file = rewound.map_err(|error| Failure::file(name, &error))?;
+        Ok(BufReader::new(file))
+    }
+}
+
 /// Runs the command.
-pub(super) fn run(global: Global, args: &ReplayArgs) -> Result<Exit, Failure> {
-    let size = verified_size(&args.file)?;
+pub(super) async fn run_any(global: Global, args: &ReplayArgs) -> Result<Exit, Failure> {
+    let Some(dir) = &args.dir else {
+        return run(global, args);
+    };
+    let range = match (&args.file, &args.range) {
+        (None, _) => None,
+        (Some(text), None) => Some(range(&text.to_string_lossy()).map_err(Failure::usage)?),
+        (Some(_), Some(_)) => {
+            let message = "either a file or `--dir`: the range alone stands after `--dir`";
+            return Err(Failure::usage(message.to_owned()));
+        }
+    };
+    // Whether there is an agent is said before there is a file.
+    drop(backend::connect(dir).await?);
+    // It says which entries are about one person: a file without a name, gone with this process.
+    let unwritable = |error| Failure::file(dir, &error);
+    let mut file = tempfile::tempfile_in(dir).map_err(unwritable)?;
+    let place = Place {
+        dir: dir.clone(),
+        mirror: args.mirror,
+    };
+    fetch(&place, true, &mut file, dir).await?;
+    replay_log(global, args, Log::Open(&file), range)
+}
+
+/// The same with a file.
+fn run(global: Global, args: &ReplayArgs) -> Result<Exit, Failure> {
+    let Some(file) = &args.file else {
+        return Err(Failure::usage("either a file or `--dir`".to_owned()));
+    };
+    replay_log(global, args, Log::Named(file), args.range.clone())
+}
+
+fn replay_log(
+    global: Global,
+    args: &ReplayArgs,
+    log: Log<'_>,
+    range: Option<RangeInclusive<u64>>,
+) -> Result<Exit, Failure> {
+    let size = verified_size(log)?;
     let whole = 0..=size.saturating_sub(1);
-    let range = args.range.clone().unwrap_or(whole);
+    let range = range.unwrap_or(whole);
     if *range.start() >= size {
         return Err(Failure::usage(format!("the log has {size} entries")));
     }
@@ -132,7 +208,7 @@ pub(super) fn run(global: Global, args: &ReplayArgs) -> Result<Exit, Failure> {
         (Some(_), [other, ..]) => Rules::Other(*other),
         (_, all) => Rules::InForce(all),
     };
-    let outcomes = decide_again(&args.file, &range, rules)?;
+    let outcomes = decide_again(log, &range, rules)?;
     let is_question = args.policy.is_some();
     output::print(global, &outcomes, |all| text(all, is_question))?;
     // Rules that were not in force may well decide otherwise: to see how is what was asked for.
@@ -147,36 +223,33 @@ fn as_point(pdp: &CedarPdp) -> &dyn PolicyDecisionPoint {
     pdp
 }
 
-fn open(path: &Path) -> Result<BufReader<File>, Failure> {
-    let file = File::open(path).map_err(|error| Failure::file(path, &error))?;
-    Ok(BufReader::new(file))
-}
-
 /// The number of entries of the log, if it has no fault.
-fn verified_size(path: &Path) -> Result<u64, Failure> {
+fn verified_size<'a>(log: impl Into<Log<'a>>) -> Result<u64, Failure> {
     let options = verify::Options {
         threads: available_parallelism().map_or(1, usize::from),
         ..verify::Options::default()
     };
-    let report = verify(open(path)?, &options).map_err(|fault| Failure {
+    let report = verify(log.into().read()?, &options).map_err(|fault| Failure {
         exit: match fault.code {
             FaultCode::Io => Exit::Failed,
             _ => Exit::Refused,
         },
         code: fault.code.code(),
-        message: format!("the export does not verify: {fault}"),
+        message: format!("the log does not verify: {fault}"),
         hint: Some(fault.code.meaning().to_owned()),
     })?;
     Ok(report.size)
 }
 
-fn decide_again(
-    path: &Path,
+fn decide_again<'a>(
+    log: impl Into<Log<'a>>,
     range: &RangeInclusive<u64>,
     rules: Rules<'_>,
 ) -> Result<Outcomes, Failure> {
     let mut outcomes = Outcomes::default();
-    let outcome = replay(open(path)?, range, rules, &mut |one| outcomes.add(one));
+    let outcome = replay(log.into().read()?, range, rules, &mut |one| {
+        outcomes.add(one)
+    });
     outcome.map_err(|error| Failure::failed(error.to_string()))?;
     Ok(outcomes)
 }

@@ -53,8 +53,9 @@ Exchanges of which an agency knows from its own files that they are about the pe
 Exit codes: 0 done, 1 a fault was found, 2 wrong usage, 3 a file can't be read or written,
 4 the export does not reveal the person.";
 
+/// The export that is read.
 #[derive(Args)]
-pub(crate) struct Source {
+pub(crate) struct Given {
     /// The export, as `passerelle audit export` writes it.
     file: PathBuf,
     /// The log's key, known from elsewhere, in the form `name+id+key`.
@@ -66,6 +67,12 @@ pub(crate) struct Source {
     /// A C2SP tlog-policy file that the checkpoint must meet as well.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct Source {
+    #[command(flatten)]
+    given: Given,
     /// The file to write; without, the standard output.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -270,7 +277,7 @@ pub(crate) fn is_of(report: &Report, size: u64, root: Digest) -> Result<(), Fail
     }
 }
 
-impl Source {
+impl Given {
     pub(crate) fn open(&self) -> Result<BufReader<File>, Failed> {
         let file = File::open(&self.file).map_err(|error| {
             let path = self.file.display();
@@ -298,6 +305,16 @@ impl Source {
             ));
         }
         Ok(report)
+    }
+}
+
+impl Source {
+    pub(crate) fn open(&self) -> Result<BufReader<File>, Failed> {
+        self.given.open()
+    }
+
+    pub(crate) fn verified(&self) -> Result<Report, Failed> {
+        self.given.verified()
     }
 
     /// To the standard output, or beside the file that is asked for and then renamed, so that it is
@@ -333,7 +350,7 @@ fn whole(
         .map_err(|error| DisclosureError::Write(error).into())
 }
 
-fn not_written(path: &Path, error: &io::Error) -> Failed {
+pub(crate) fn not_written(path: &Path, error: &io::Error) -> Failed {
     let path = path.display();
     Failed(format!("`{path}` can't be written: {error}\n"), UNREADABLE)
 }

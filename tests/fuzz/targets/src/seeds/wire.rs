@@ -133,6 +133,7 @@ fn others() -> Vec<Vec<u8>> {
         mapping: include_str!("../../data/short.toml").to_owned(),
         csv: b"id|f|g|b|p|c|t|d|s|r\n".to_vec(),
         dry_run: true,
+        bring_back: false,
     };
     let row = v1::LogRow {
         index: 1,

@@ -5,7 +5,7 @@
 //!
 //! Known attack: many connections that do nothing hold every place until their timeout, and others
 //! queue behind them for minutes. Here an honest one waits behind them for as long as it takes to
-//! turn them out, so many of them for each length of [`Turns::grace`].
+//! turn them out, so many of them for each length of the grace.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ const GIVING_WAY: Duration = Duration::from_millis(100);
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub(crate) struct Turns {
+pub struct Turns {
     places: Arc<Semaphore>,
     live: Arc<Live>,
     /// How long a turn is safe from those who wait.
@@ -63,7 +63,7 @@ impl Live {
 
 /// A turn. Dropping it gives it back.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub struct Turn {
     id: u64,
     live: Arc<Live>,
     token: CancellationToken,
@@ -72,7 +72,7 @@ pub(crate) struct Turn {
 
 impl Turn {
     /// Cancelled when the turn is over; its holder must then drop it.
-    pub(crate) fn over(&self) -> &CancellationToken {
+    pub fn over(&self) -> &CancellationToken {
         &self.token
     }
 }
@@ -84,7 +84,8 @@ impl Drop for Turn {
 }
 
 impl Turns {
-    pub(crate) fn new(places: usize, grace: Duration) -> Self {
+    /// So many at once, each safe for `grace` from those who wait.
+    pub fn new(places: usize, grace: Duration) -> Self {
         Self {
             places: Arc::new(Semaphore::new(places)),
             live: Arc::default(),
@@ -93,7 +94,7 @@ impl Turns {
     }
 
     /// Waits for a turn. `None` would mean that the places were closed, which nobody does.
-    pub(crate) async fn take(&self) -> Option<Turn> {
+    pub async fn take(&self) -> Option<Turn> {
         loop {
             let oldest = self.live.oldest();
             let had_its_time = async {
@@ -119,7 +120,7 @@ impl Turns {
     }
 
     /// As [`Self::take`], for at most `patience`.
-    pub(crate) async fn take_within(&self, patience: Duration) -> Option<Turn> {
+    pub async fn take_within(&self, patience: Duration) -> Option<Turn> {
         timeout(patience, self.take()).await.ok().flatten()
     }
 
