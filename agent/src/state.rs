@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeSet;
 
 /// Version of the rows; another version on disk means rebuild.
-pub const SCHEMA_VERSION: u32 = 8;
+pub const SCHEMA_VERSION: u32 = 9;
 
 /// Most rows that a list shows.
 pub const MAX_ROWS: usize = 10_000;
@@ -218,8 +218,10 @@ pub struct HoldRow {
 pub struct LabelRow {
     /// The person.
     pub handle: Handle,
-    /// The name as typed.
+    /// The name as typed, if a version that did not seal wrote it.
     pub label: String,
+    /// Else: part of what the key of the sealed name is found by.
+    pub drawn: Option<Bytes>,
 }
 
 /// The flags of a fact: what the agency's own policy knows of it. All that ever occurred in a
