@@ -6,7 +6,7 @@ use crate::{
     event::{Event, Stated, Transaction, Verdict},
     forget,
     imported::{self, Staged},
-    origin, postponed, retention, rules, settlement, standing,
+    names, origin, postponed, retention, rules, settlement, standing,
     state::{self, AskRow, GivenRow, LabelRow, Meta, VerdictRow, key},
     suspicion::record,
     vault,
@@ -61,6 +61,14 @@ fn apply_event(
             .iter()
             .try_for_each(|(token, handle)| imported::handle_found(view, token, handle)),
         Event::Labelled { id, handle, label } => labelled(view, id, handle, label),
+        Event::NameKept {
+            id,
+            handle,
+            drawn,
+            sealed,
+        } => names::note_kept(view, (id, handle), drawn, sealed),
+        Event::NamesOver { ids } => names::note_over(view, at, ids),
+        Event::NamesForgotten { ids } => names::note_forgotten(view, ids),
         Event::ImportChunk {
             import,
             part,
@@ -110,6 +118,7 @@ fn labelled(
     let row = LabelRow {
         handle: *handle,
         label: label.to_owned(),
+        drawn: None,
     };
     state::put(view, key::of(key::LABEL, id.as_bytes()), &row)
 }

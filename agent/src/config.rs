@@ -27,6 +27,10 @@ pub struct Config {
     /// many hours later; 0: at once.
     #[serde(default = "default_erase_recalled_after_h")]
     pub erase_recalled_after_h: u64,
+    /// The name that was typed with a consent or a case is forgotten so many days after that is
+    /// over, 0 to 3,650.
+    #[serde(default = "default_forget_names_after_days")]
+    pub forget_names_after_days: u64,
     /// With fewer active members that witness no permit is used; 0: off. The quorum of a small
     /// federation is few keys to steal.
     #[serde(default)]
@@ -59,6 +63,10 @@ const fn default_answer_delay_ms() -> u64 {
 
 const fn default_erase_recalled_after_h() -> u64 {
     24
+}
+
+const fn default_forget_names_after_days() -> u64 {
+    90
 }
 
 const fn default_review_deadline_h() -> u64 {
@@ -95,6 +103,7 @@ impl Config {
             answer_delay_ms: default_answer_delay_ms(),
             review_deadline_h: default_review_deadline_h(),
             erase_recalled_after_h: default_erase_recalled_after_h(),
+            forget_names_after_days: default_forget_names_after_days(),
             min_witnesses: 0,
             endorse_two_people: false,
             local_policy: None,
@@ -119,6 +128,9 @@ impl Config {
         }
         if config.erase_recalled_after_h > 24 * 90 {
             return Err("`erase_recalled_after_h` is over 2160".to_owned());
+        }
+        if config.forget_names_after_days > 3_650 {
+            return Err("`forget_names_after_days` is over 3650".to_owned());
         }
         if config.compare.len() > MAX_PEERS {
             return Err(format!("`compare` names more than {MAX_PEERS} peers"));
@@ -196,6 +208,7 @@ mod tests {
             "broker = 'x'\nanswer_delay = 5",
             "broker = 'x'\nanswer_delay_ms = 100000",
             "broker = 'x'\nreview_deadline_h = 0",
+            "broker = 'x'\nforget_names_after_days = 3651",
             "broker = 'x'\ncompare = ['10.0.0.6:7080']",
             "broker = 'x'\ncompare = ['https://10.0.0.6:7080']",
             "broker = 'x'\n[[workers]]\nid = 'a'\nrole = 'king'",

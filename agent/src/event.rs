@@ -214,7 +214,7 @@ pub enum Event {
     },
     /// The oblivious function gave handles, by digest of the match token.
     HandlesFound(Vec<(Digest, Handle)>),
-    /// Whom a consent or a case is about, as known here only.
+    /// Whom a consent or a case is about, as versions that did not seal wrote it.
     Labelled {
         /// Id of the consent or case.
         id: String,
@@ -272,6 +272,27 @@ pub enum Event {
         /// The source's own id.
         source: SourceId,
     },
+    /// Whom a consent or a case is about, as known here only.
+    NameKept {
+        /// Id of the consent or case.
+        id: String,
+        /// The person.
+        handle: Handle,
+        /// Part of what its key is found by.
+        drawn: Bytes,
+        /// The name as typed, sealed.
+        sealed: Bytes,
+    },
+    /// What names belonged to was seen to be over.
+    NamesOver {
+        /// Ids of consents and cases.
+        ids: Vec<String>,
+    },
+    /// Names are to be known here no more.
+    NamesForgotten {
+        /// Ids of consents and cases.
+        ids: Vec<String>,
+    },
     /// Keys of people who were replaced or forgotten are gone, before this was written.
     KeysDestroyed {
         /// Their names.
@@ -299,6 +320,9 @@ impl Event {
             Self::Erased { .. } => "erased",
             Self::HandlesFound(_) => "handles_found",
             Self::Labelled { .. } => "labelled",
+            Self::NameKept { .. } => "name_kept",
+            Self::NamesOver { .. } => "names_over",
+            Self::NamesForgotten { .. } => "names_forgotten",
             Self::ImportChunk { .. } => "import_chunk",
             Self::ImportSealed { .. } => "import_sealed",
             Self::ImportCommitted { .. } => "import_committed",

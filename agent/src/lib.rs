@@ -44,6 +44,7 @@ pub mod isa;
 mod late;
 pub mod link;
 pub mod mirror;
+mod names;
 pub mod node;
 pub mod origin;
 pub mod outside;

@@ -4,7 +4,7 @@ use crate::{
     asked_by::AskContext,
     facts::sealed,
     holder::SealedAnswer,
-    retention,
+    names, retention,
     state::{self, AskRow, HoldRow, Step},
     vault::Vault,
 };
@@ -196,8 +196,10 @@ fn name_of(
     id: &str,
     handle: Option<Handle>,
 ) -> Result<Option<String>, StoreError> {
-    if let Some(label) = state::label(view, id)? {
-        return Ok(Some(label.label));
+    if let Some(row) = state::label(view, id)?
+        && let Some(name) = names::open(vault, view, id, &row)
+    {
+        return Ok(Some(name));
     }
     let Some(handle) = handle else {
         return Ok(None);

@@ -6,7 +6,7 @@
 //! A clock that is put far ahead erases early. What is lost then is a copy: the holder still has
 //! the facts, and may be asked again.
 
-use crate::{erasure, forget, holder::storage, node::Node, state::AskRow};
+use crate::{erasure, forget, holder::storage, names, node::Node, state::AskRow};
 use passerelle_model::{
     error::ErrorCode,
     ids::RequestId,
@@ -91,16 +91,25 @@ pub fn due(view: &dyn Read, now: Timestamp, grace_h: u64) -> Result<Vec<RequestI
     Ok(found)
 }
 
-/// Erases what is due, and destroys the keys of people that are, now and every minute, until the storage fails.
+/// How many looks there are from one look through all names to the next.
+const NAMES_EVERY: u64 = 60;
+
+/// Erases what is due, and destroys the keys of people that are, now and every minute, and forgets
+/// names every hour, until the storage fails.
 ///
 /// # Errors
 /// The store.
 pub(crate) async fn keep(node: &Node) -> Result<(), ErrorCode> {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looks: u64 = 0;
     loop {
         ticks.tick().await;
         forget::finish(node).await?;
+        if looks.is_multiple_of(NAMES_EVERY) {
+            names::look_through(node).await?;
+        }
+        looks = looks.wrapping_add(1);
         let grace_h = node.context.config.erase_recalled_after_h;
         loop {
             let due = due(node.core.view(), node.clock.now(), grace_h)?;

@@ -223,8 +223,10 @@ pub struct HoldRow {
 pub struct LabelRow {
     /// The person.
     pub handle: Handle,
-    /// The name as typed.
+    /// The name as typed, if a version that did not seal wrote it.
     pub label: String,
+    /// Else: part of what the key of the sealed name is found by.
+    pub drawn: Option<Bytes>,
 }
 
 /// The flags of a fact: what the agency's own policy knows of it. All that ever occurred in a

@@ -1,7 +1,7 @@
 //! Cases at a table: opened, moved through the stages, closed, shown.
 
 use super::{Reply, document, input, refuse, refused, say};
-use crate::{entropy, event::Event, holder::storage, node::Node, render, state};
+use crate::{entropy, holder::storage, names, node::Node, render, state};
 use passerelle_model::{
     commitment::{Field, Opening},
     error::ErrorCode,
@@ -25,11 +25,9 @@ pub(super) async fn open(node: &Node, request: v1::OpenCaseRequest) -> Reply {
         // The person stays here until stage 3.
         let person = input::person(person)?;
         let handle = node.handle(&person).await.map_err(refused)?;
-        more.push(Event::Labelled {
-            id: case.to_string(),
-            handle,
-            label: render::full_name(&person),
-        });
+        let name = render::full_name(&person);
+        let kept = names::keep(&node.context.vault, case.to_string(), handle, &name);
+        more.push(kept.map_err(refused)?);
     }
     let id = case.to_string();
     let body = Body::CaseOpening(CaseOpening {

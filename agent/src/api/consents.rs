@@ -3,8 +3,8 @@
 use super::{Reply, document, done, input, refuse, refused, say, settle};
 use crate::{
     entropy,
-    event::Event,
     holder::storage,
+    names,
     node::{Node, Settled},
     person::Person,
     render, state,
@@ -106,11 +106,9 @@ pub(super) async fn enter(
     let opening = entropy::opening(Field::Subject, &handle.0).map_err(refused)?;
     terms.subject = opening.commitment();
     let consent = terms.consent.clone();
-    let label = Event::Labelled {
-        id: consent.to_string(),
-        handle,
-        label: render::full_name(person),
-    };
+    let name = render::full_name(person);
+    let label = names::keep(&node.context.vault, consent.to_string(), handle, &name);
+    let label = label.map_err(refused)?;
     let body = Body::Consent(Box::new(terms));
     let settled = settle(node, body, vec![opening], vec![label]).await?;
     Ok((consent, settled))

@@ -383,6 +383,11 @@ pub(crate) fn labelled(view: &mut Overlay<'_>, handle: &Handle, id: &str) {
     );
 }
 
+/// Notes that nobody here knows any more whom `id` is about.
+pub(crate) fn not_labelled(view: &mut Overlay<'_>, handle: &Handle, id: &str) {
+    view.write([LABEL_OF, &handle.0, id.as_bytes()].concat(), None);
+}
+
 /// Whether a consent or a case was made here about a person.
 pub(super) fn is_labelled(view: &dyn Read, handle: &Handle) -> Result<bool, StoreError> {
     let rows = view.scan(&[LABEL_OF, &handle.0].concat(), None, 1)?;
