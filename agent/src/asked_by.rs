@@ -26,6 +26,20 @@ pub struct AskContext {
 /// Data beside the sealed context, so that it never passes for an answer.
 pub(crate) const CONTEXT_AAD: &[u8] = b"context";
 
+/// Whether a request to us is about nobody in particular: about whom a table speaks of.
+///
+/// # Errors
+/// [`ErrorCode::UnknownRequest`]; the store.
+pub(crate) fn names_nobody(view: &dyn Read, request: &RequestId) -> Result<bool, ErrorCode> {
+    let noticed = state::offer(view, request).map_err(storage)?;
+    let related = noticed.and_then(|n| n.related);
+    let related = related.ok_or(ErrorCode::UnknownRequest)?;
+    match related.envelope.unverified_statement().map(|s| s.body) {
+        Ok(Body::Request(asked)) => Ok(asked.subject.is_none()),
+        _ => Err(ErrorCode::Malformed),
+    }
+}
+
 /// Opens the context of a request to us.
 ///
 /// # Errors

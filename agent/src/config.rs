@@ -4,6 +4,7 @@
 use crate::compare::http::authority;
 use crate::suspicion::settings::{Settings, WorkerName};
 use passerelle_model::vocabulary::WorkerRole;
+use passerelle_policies::alike::{LEAST_ALIKE, MAX_POPULATION, MOST_ALIKE, Town};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -31,6 +32,13 @@ pub struct Config {
     /// federation is few keys to steal.
     #[serde(default)]
     pub min_witnesses: u64,
+    /// How many people live where this agency works. Without: a small town, so that at stage 2 of a
+    /// table only what enough of the agency's own people share is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub population: Option<u64>,
+    /// At stage 2 of a table nothing is told that fewer people than this share.
+    #[serde(default = "default_least_alike")]
+    pub least_alike: u64,
     /// The agency's own policy, a file beside this one or an absolute path. Without: the shipped
     /// one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,6 +64,10 @@ const fn default_answer_delay_ms() -> u64 {
 
 const fn default_erase_recalled_after_h() -> u64 {
     24
+}
+
+const fn default_least_alike() -> u64 {
+    LEAST_ALIKE
 }
 
 const fn default_review_deadline_h() -> u64 {
@@ -93,6 +105,8 @@ impl Config {
             review_deadline_h: default_review_deadline_h(),
             erase_recalled_after_h: default_erase_recalled_after_h(),
             min_witnesses: 0,
+            population: None,
+            least_alike: LEAST_ALIKE,
             local_policy: None,
             suspicion: Settings::default(),
             checkpoint_listen: None,
@@ -115,6 +129,14 @@ impl Config {
         }
         if config.erase_recalled_after_h > 24 * 90 {
             return Err("`erase_recalled_after_h` is over 2160".to_owned());
+        }
+        if !(LEAST_ALIKE..=MOST_ALIKE).contains(&config.least_alike) {
+            return Err(format!(
+                "`least_alike` is not from {LEAST_ALIKE} to {MOST_ALIKE}"
+            ));
+        }
+        if config.population.is_some_and(|n| n > MAX_POPULATION) {
+            return Err(format!("`population` is over {MAX_POPULATION}"));
         }
         if config.compare.len() > MAX_PEERS {
             return Err(format!("`compare` names more than {MAX_PEERS} peers"));
@@ -146,6 +168,14 @@ impl Config {
         )
     }
 
+    /// Where this agency works.
+    pub const fn town(&self) -> Town {
+        Town {
+            population: self.population,
+            least: self.least_alike,
+        }
+    }
+
     /// The worker with this id.
     pub fn worker(&self, id: &str) -> Option<&Worker> {
         self.workers.iter().find(|w| w.id == id)
@@ -172,6 +202,8 @@ mod tests {
         });
         config.suspicion.questions_per_hour = 7;
         config.min_witnesses = 3;
+        config.population = Some(900);
+        config.least_alike = 12;
         config.checkpoint_listen = Some("127.0.0.1:7080".into());
         config.compare.push("http://10.0.0.6:7080".into());
         assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
@@ -190,6 +222,9 @@ mod tests {
             "broker = 'x'\nanswer_delay = 5",
             "broker = 'x'\nanswer_delay_ms = 100000",
             "broker = 'x'\nreview_deadline_h = 0",
+            "broker = 'x'\nleast_alike = 9",
+            "broker = 'x'\nleast_alike = 10001",
+            "broker = 'x'\npopulation = 100000001",
             "broker = 'x'\ncompare = ['10.0.0.6:7080']",
             "broker = 'x'\ncompare = ['https://10.0.0.6:7080']",
             "broker = 'x'\n[[workers]]\nid = 'a'\nrole = 'king'",

@@ -235,7 +235,7 @@ fn proceed(
     let records = find_records(view, checked)?;
     let records = sealed::open_all(&context.vault, view, &records)?;
     let requester = checked.requester();
-    let ruling = rule(context, checked, &records, requester, approved, now)?;
+    let ruling = rule(context, view, checked, &records, requester, approved, now)?;
     let looks_first = permit.review
         || ground == Ground::StandsElsewhere
         || a_person_looks_first(context, view, checked, requester)?;

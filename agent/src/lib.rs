@@ -10,6 +10,7 @@
 pub mod agreement_view;
 pub mod agreements;
 pub mod alerts;
+mod alike;
 pub mod api;
 pub mod apply;
 mod apply_notice;

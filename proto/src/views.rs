@@ -308,6 +308,26 @@ pub struct CaseView {
     pub outcome: Option<String>,
     /// The person, if known here.
     pub person: Option<String>,
+    /// At whoever opened it, up to stage 2: that too few people share what is on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub few_alike: Option<FewAlike>,
+}
+
+/// That what may be told at stage 2 would say who it is, and what is told instead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FewAlike {
+    /// How many people would have to share it.
+    pub least: u64,
+    /// How many people live where the agency works, if it says so.
+    pub population: Option<u64>,
+    /// What is told less finely, by category: wider_band, group, withheld.
+    pub told: std::collections::BTreeMap<String, String>,
+    /// Whether anything is left to be told.
+    pub anything: bool,
+    /// The same in English.
+    pub explained_en: String,
+    /// And in French.
+    pub explained_fr: String,
 }
 
 /// A thing that was done and is in the log, or why it was not.
@@ -404,6 +424,9 @@ pub struct RequestView {
     pub stopped: Option<String>,
     /// Whether the holder's record was found, at the holder under review.
     pub record_found: Option<bool>,
+    /// At the holder, of a request that names nobody: that too few people share what is on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub few_alike: Option<FewAlike>,
     /// Index of the log entry at which each step happened.
     pub trail: Vec<TrailStep>,
 }

@@ -123,6 +123,10 @@ const SHIPPED: &[(&str, &str)] = &[
         "10-a-clinic-offline-for-two-days",
         include_str!("../../docs/exercises/10-a-clinic-offline-for-two-days.yaml"),
     ),
+    (
+        "12-a-small-town",
+        include_str!("../../docs/exercises/12-a-small-town.yaml"),
+    ),
 ];
 
 /// Runs the command.

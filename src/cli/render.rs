@@ -10,11 +10,13 @@ pub(crate) use requests::{decided_item, plain, status_words};
 pub(super) use requests::{inbox, request, requests};
 
 use super::{
+    Lang,
     agent::bundle::in_force_text,
     output::{fields, table},
 };
 use passerelle_proto::views::{
-    AgentStatus, AgreementView, AgreementWarning, AuditLine, AuditPage, CaseView, ImportReport,
+    AgentStatus, AgreementView, AgreementWarning, AuditLine, AuditPage, CaseView, FewAlike,
+    ImportReport,
 };
 use std::fmt::Write as _;
 
@@ -267,8 +269,17 @@ pub(super) fn agreements(views: &[AgreementView]) -> String {
     none_if_empty(out, "no agreements")
 }
 
+/// The warning that what may be told at stage 2 would say who it is; nothing if it would not.
+fn few_alike(few: Option<&FewAlike>, lang: Lang) -> String {
+    let said = |few: &FewAlike| match lang {
+        Lang::En => format!("\nWARNING: {}\n", few.explained_en),
+        Lang::Fr => format!("\nATTENTION : {}\n", few.explained_fr),
+    };
+    few.map(said).unwrap_or_default()
+}
+
 /// Cases.
-pub(super) fn cases(views: &[CaseView]) -> String {
+pub(super) fn cases(views: &[CaseView], lang: Lang) -> String {
     let mut out = String::new();
     for view in views {
         let agencies: Vec<_> = view
@@ -287,6 +298,7 @@ pub(super) fn cases(views: &[CaseView]) -> String {
             ("plan", view.plan.join(", ")),
             ("closed", view.outcome.clone().unwrap_or_default()),
         ]));
+        out.push_str(&few_alike(view.few_alike.as_ref(), lang));
         out.push('\n');
     }
     none_if_empty(out, "no cases")

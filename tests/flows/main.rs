@@ -44,6 +44,7 @@ scenarios! {
     an_agreement_ends_at_midnight: "6-the-agreement-ends-at-midnight";
     a_mentor_comes_to_the_table: "9-a-mentor-at-the-table";
     a_clinic_is_offline_for_two_days: "10-a-clinic-offline-for-two-days";
+    one_case_is_in_a_small_town: "12-a-small-town";
 }
 
 /// What an exercise expects is really looked at: one that expects something else fails.

@@ -390,7 +390,8 @@ impl Play {
             names_somebody: ask.about.is_some(),
         };
         self.questions.insert(ask.id.clone(), asked);
-        self.see(&ask.id, &ask.sees).await
+        self.see(&ask.id, &ask.sees).await?;
+        self.is_told(&ask.id, &ask.to, &ask.expect).await
     }
 
     async fn answer(&self, answer: &Answer) -> Result<Ran> {

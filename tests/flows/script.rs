@@ -22,6 +22,7 @@ pub(crate) struct Script {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Agency {
     pub(crate) sector: String,
+    pub(crate) population: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,6 +47,7 @@ pub(crate) struct Fact {
     pub(crate) holder: String,
     pub(crate) person: String,
     pub(crate) category: String,
+    pub(crate) code: Option<String>,
     #[serde(default)]
     pub(crate) record: Record,
 }
@@ -202,6 +204,7 @@ pub(crate) struct Expected {
     pub(crate) decision: String,
     pub(crate) rules: Option<Vec<String>>,
     pub(crate) obligations: Option<String>,
+    pub(crate) said: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -2,7 +2,7 @@
 
 use super::{Reply, document, done, input, refuse, refused};
 use crate::{
-    asked_by, entropy, erasure,
+    alike, asked_by, entropy, erasure,
     event::{Event, Verdict},
     holder::storage,
     node::{NOTICE_TIMEOUT, Node, Settled},
@@ -251,7 +251,16 @@ async fn view(node: &Node, id: RequestId, worker: String) -> Result<RequestView,
     let row = row.ok_or_else(|| refused(ErrorCode::UnknownRequest))?;
     // A context that does not open is shown as missing: the requester sees to it.
     let asked = asked_by::open_context(&node.context, view, &id).ok();
-    Ok(render::hold_view(me(node), &row, asked))
+    let mut shown = render::hold_view(me(node), &row, asked);
+    if let Some(case) = &row.case
+        && asked_by::names_nobody(view, &id).map_err(refused)?
+    {
+        let now = node.clock.now();
+        // May look at thousands of people: not on a thread that serves others.
+        let warned = tokio::task::block_in_place(|| alike::warning(&node.context, view, case, now));
+        shown.few_alike = warned.map_err(refused)?;
+    }
+    Ok(shown)
 }
 
 pub(super) async fn review(node: &Node, request: v1::ReviewRequest) -> Reply {

@@ -11,6 +11,7 @@ mod postponed;
 mod retention;
 mod rules;
 mod seals;
+mod small_town;
 mod suspicion;
 mod upkeep;
 

@@ -463,6 +463,7 @@ fn expected(checker: &mut Checker, entry: &Spanned<ExpectEntry>) -> Expected {
             .rules
             .as_ref()
             .map(|r| r.iter().cloned().collect()),
+        said: entry.value.said,
         obligations,
     }
 }

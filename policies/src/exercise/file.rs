@@ -5,7 +5,7 @@
 //! Whatever names something else carries its place in the file, so that an error can say where.
 
 use super::moment::Moment;
-use crate::local::RecordFacts;
+use crate::{alike::Generalised, local::RecordFacts};
 use passerelle_model::{
     pdp::Effect,
     vocabulary::{
@@ -83,6 +83,8 @@ pub(crate) struct File {
 pub(crate) struct AgencyEntry {
     pub(crate) sector: Sector,
     pub(crate) name: Text,
+    /// How many people live where it works, if it says so.
+    pub(crate) population: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -112,6 +114,8 @@ pub(crate) struct FactEntry {
     pub(crate) holder: Name,
     pub(crate) person: Name,
     pub(crate) category: Category,
+    /// The code on record, where the exercise is about what codes tell.
+    pub(crate) code: Option<Spanned<String>>,
     #[serde(default)]
     pub(crate) record: RecordFacts,
 }
@@ -308,6 +312,33 @@ pub(crate) struct ExpectEntry {
     pub(crate) rules: Option<Vec<String>>,
     /// As in the annotation `@obligation`; not compared when absent.
     pub(crate) obligations: Option<String>,
+    /// How finely it is told; not compared when absent.
+    pub(crate) said: Option<Said>,
+}
+
+/// How finely a code is told that is not to say who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Said {
+    /// As it is on record.
+    AsRecorded,
+    /// A wider band of age.
+    WiderBand,
+    /// The group of a risk factor.
+    Group,
+    /// Not at all.
+    Withheld,
+}
+
+impl From<Option<Generalised>> for Said {
+    fn from(how: Option<Generalised>) -> Self {
+        match how {
+            None => Self::AsRecorded,
+            Some(Generalised::WiderBand) => Self::WiderBand,
+            Some(Generalised::Group) => Self::Group,
+            Some(Generalised::Withheld) => Self::Withheld,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,7 +4,7 @@
 //! scope: reading the file (`file`, `check`), playing it (`play`).
 
 use super::{
-    file::{Text, Verdict, View},
+    file::{Said, Text, Verdict, View},
     moment::Moment,
 };
 use crate::local::RecordFacts;
@@ -60,6 +60,7 @@ pub(crate) struct Agency {
     pub(crate) id: AgencyId,
     pub(crate) sector: Sector,
     pub(crate) name: Text,
+    pub(crate) population: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +81,7 @@ pub(crate) struct Fact {
     pub(crate) holder: AgencyId,
     pub(crate) person: String,
     pub(crate) category: Category,
+    pub(crate) code: Option<String>,
     pub(crate) record: RecordFacts,
 }
 
@@ -181,6 +183,7 @@ pub(crate) struct Expected {
     pub(crate) decision: Effect,
     pub(crate) rules: Option<BTreeSet<String>>,
     pub(crate) obligations: Option<BTreeSet<Obligation>>,
+    pub(crate) said: Option<Said>,
 }
 
 /// 16 bytes that stand for `name` among things of one kind.

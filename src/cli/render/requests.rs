@@ -92,6 +92,7 @@ pub(in crate::cli) fn request(view: &RequestView, lang: Lang) -> String {
             }),
         ),
     ]);
+    out.push_str(&super::few_alike(view.few_alike.as_ref(), lang));
     if let Some(index) = view.decision_index {
         let _infallible = writeln!(out, "\nDecision (log entry {index}):");
     } else if line.status == Status::Submitted {
