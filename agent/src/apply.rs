@@ -2,10 +2,10 @@
 //! that could differ at a replay.
 
 use crate::{
-    agreements, apply_notice, erasure,
+    agreements, apply_notice, deletions, erasure,
     event::{Event, Stated, Transaction, Verdict},
     imported::{self, Staged},
-    postponed, retention, settlement, standing,
+    near_index, postponed, retention, settlement, standing,
     state::{self, AskRow, GivenRow, LabelRow, Meta, VerdictRow, key},
     suspicion::record,
     vault,
@@ -59,6 +59,7 @@ fn apply_event(
         Event::HandlesFound(found) => found
             .iter()
             .try_for_each(|(token, handle)| imported::handle_found(view, token, handle)),
+        Event::NearFound(found) => found.iter().try_for_each(|f| near_index::found(view, f)),
         Event::Labelled { id, handle, label } => labelled(view, id, handle, label),
         Event::ImportChunk {
             import,
@@ -80,6 +81,11 @@ fn apply_event(
             imported::import_committed(view, import, *parts)
         }
         Event::AuditCase(event) => record::apply(view, at, event),
+        Event::KeptAfterCase {
+            request,
+            reason,
+            worker,
+        } => deletions::kept(view, request, *reason, worker),
         Event::AgreementKept {
             agreement,
             document,
@@ -132,6 +138,7 @@ fn apply_to_hold(view: &mut Overlay<'_>, event: &Event) -> Result<(), StoreError
             worker,
             items,
             awaits_second,
+            record,
         } => edit_hold(view, request, |row| {
             let earlier = row.verdict.take().map(|v| v.workers);
             row.verdict = Some(VerdictRow {
@@ -143,6 +150,7 @@ fn apply_to_hold(view: &mut Overlay<'_>, event: &Event) -> Result<(), StoreError
                     .chain([worker.clone()])
                     .collect(),
                 awaits_second: *awaits_second,
+                record: record.clone(),
             });
             if !awaits_second {
                 // Decided here: what is open now is the answer, or a renewal of the permit.
@@ -335,6 +343,7 @@ fn asked(
     request: Request,
     statement: Digest,
 ) -> Result<(), StoreError> {
+    deletions::asked(view, &request);
     let key = key::of(key::ASK, request.request.as_str().as_bytes());
     let row = AskRow {
         request,

@@ -6,6 +6,7 @@
 use crate::{
     agreements,
     apply::{edit_ask, edit_hold, edit_meta, note_withdrawal},
+    deletions,
     event::Noticed,
     late::heard,
     rules, seals, settlement, standing,
@@ -271,7 +272,7 @@ fn said(
             agreements::changed(view, agency, &change, place, &source.statement)
         }
         Body::CaseOpening(opening) => case_opened(view, agency, opening, notice.index),
-        Body::CaseAdvance(advance) => case_advanced(view, me, advance, notice),
+        Body::CaseAdvance(advance) => case_advanced(view, me, advance, (notice, source.at)),
         Body::BundleEndorsement(endorsement) => rules::endorsed(view, agency, &endorsement),
     }
 }
@@ -462,7 +463,7 @@ fn case_advanced(
     view: &mut Overlay<'_>,
     me: &AgencyId,
     advance: CaseAdvance,
-    notice: &Noticed,
+    (notice, at): (&Noticed, Timestamp),
 ) -> Result<(), StoreError> {
     let Some(mut row) = state::case(view, &advance.case)? else {
         return Ok(());
@@ -474,5 +475,6 @@ fn case_advanced(
         // Who leaves forgets who it was about.
         row.subject = None;
     }
+    deletions::advanced(view, me, &row, at)?;
     state::put(view, key::of(key::CASE, id.as_str().as_bytes()), &row)
 }

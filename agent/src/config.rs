@@ -24,6 +24,9 @@ pub struct Config {
     /// Within how many hours a person here should decide.
     #[serde(default = "default_review_deadline_h")]
     pub review_deadline_h: u64,
+    /// What was received in a case that ended without a concern is looked at within so many days.
+    #[serde(default = "default_deletion_review_days")]
+    pub deletion_review_days: u64,
     /// An answer that was recalled, since the consent that it rested on was withdrawn, is erased so
     /// many hours later; 0: at once.
     #[serde(default = "default_erase_recalled_after_h")]
@@ -66,6 +69,10 @@ const fn default_erase_recalled_after_h() -> u64 {
     24
 }
 
+const fn default_deletion_review_days() -> u64 {
+    14
+}
+
 const fn default_least_alike() -> u64 {
     LEAST_ALIKE
 }
@@ -103,6 +110,7 @@ impl Config {
             broker: broker.to_owned(),
             answer_delay_ms: default_answer_delay_ms(),
             review_deadline_h: default_review_deadline_h(),
+            deletion_review_days: default_deletion_review_days(),
             erase_recalled_after_h: default_erase_recalled_after_h(),
             min_witnesses: 0,
             population: None,
@@ -126,6 +134,9 @@ impl Config {
         }
         if !(1..=24 * 90).contains(&config.review_deadline_h) {
             return Err("`review_deadline_h` is not from 1 to 2160".to_owned());
+        }
+        if !(1..=90).contains(&config.deletion_review_days) {
+            return Err("`deletion_review_days` is not from 1 to 90".to_owned());
         }
         if config.erase_recalled_after_h > 24 * 90 {
             return Err("`erase_recalled_after_h` is over 2160".to_owned());
@@ -223,6 +234,8 @@ mod tests {
             "broker = 'x'\nanswer_delay_ms = 100000",
             "broker = 'x'\nreview_deadline_h = 0",
             "broker = 'x'\nleast_alike = 9",
+            "broker = 'x'\ndeletion_review_days = 0",
+            "broker = 'x'\ndeletion_review_days = 91",
             "broker = 'x'\nleast_alike = 10001",
             "broker = 'x'\npopulation = 100000001",
             "broker = 'x'\ncompare = ['10.0.0.6:7080']",

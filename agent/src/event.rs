@@ -8,7 +8,9 @@
 //! No `Debug` here prints content: events hold names, openings and facts.
 
 use crate::{
+    deletions::KeepReason,
     facts::{csv_import::ImportedPerson, sealed::SealedPart},
+    near_index::NearHandles,
     suspicion::record::CaseEvent,
 };
 use passerelle_audit::witness::WitnessState;
@@ -142,6 +144,10 @@ pub enum Event {
         items: Vec<Item>,
         /// Whether a second person has to agree before it counts.
         awaits_second: bool,
+        /// The source's id of the own record that it is about, where only other spellings were
+        /// found.
+        #[serde(default)]
+        record: Option<String>,
     },
     /// An answer was made. Its statement is in the same transaction.
     Answered {
@@ -194,6 +200,8 @@ pub enum Event {
     },
     /// The oblivious function gave handles, by digest of the match token.
     HandlesFound(Vec<(Digest, Handle)>),
+    /// The same for other spellings of own people.
+    NearFound(Vec<NearHandles>),
     /// Whom a consent or a case is about, as known here only.
     Labelled {
         /// Id of the consent or case.
@@ -231,6 +239,15 @@ pub enum Event {
     },
     /// Something that a second person here has to look at, or did.
     AuditCase(Box<CaseEvent>),
+    /// An answer is kept that was received in a case which ended without a concern.
+    KeptAfterCase {
+        /// Which request.
+        request: RequestId,
+        /// Why.
+        reason: KeepReason,
+        /// Who says so.
+        worker: String,
+    },
     /// The text of an agreement is kept: the one whose digest stands in its terms.
     AgreementKept {
         /// Which.
@@ -259,11 +276,13 @@ impl Event {
             Self::ErasureBegun { .. } => "erasure_begun",
             Self::Erased { .. } => "erased",
             Self::HandlesFound(_) => "handles_found",
+            Self::NearFound(_) => "near_found",
             Self::Labelled { .. } => "labelled",
             Self::ImportChunk { .. } => "import_chunk",
             Self::ImportSealed { .. } => "import_sealed",
             Self::ImportCommitted { .. } => "import_committed",
             Self::AuditCase(event) => event.kind(),
+            Self::KeptAfterCase { .. } => "kept_after_case",
             Self::AgreementKept { .. } => "agreement_kept",
         }
     }

@@ -10,6 +10,7 @@ use crate::{
         csv_import::{ImportedPerson, SourceId},
         sealed::{SealedPart, SealedPerson},
     },
+    near_index,
     state::{self, PersonRecord, PersonRow, Weight, key},
     vault,
 };
@@ -116,6 +117,9 @@ fn put_person(view: &mut Overlay<'_>, mut row: PersonRow) -> Result<(), StoreErr
     if let Some(old) = state::person(view, &source)? {
         // The row replaces the old one whole: also under another name, after a correction.
         view.write(key::by_token(&old.token, &source), None);
+        if old.token != row.token {
+            near_index::went(view, &old.token)?;
+        }
         match old.handle {
             Some(handle) => view.write(key::by_handle(&handle, &source), None),
             None => {
@@ -134,6 +138,7 @@ fn put_person(view: &mut Overlay<'_>, mut row: PersonRow) -> Result<(), StoreErr
     }
     row.handle = state::handle_of(view, &row.token)?;
     view.write(key::by_token(&row.token, &source), Some(Vec::new()));
+    near_index::came(view, &row.token)?;
     match &row.handle {
         Some(handle) => view.write(key::by_handle(handle, &source), Some(Vec::new())),
         None => view.write(key::of(key::NO_HANDLE, source.as_bytes()), Some(Vec::new())),

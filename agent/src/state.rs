@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeSet;
 
 /// Version of the rows; another version on disk means rebuild.
-pub const SCHEMA_VERSION: u32 = 8;
+pub const SCHEMA_VERSION: u32 = 9;
 
 /// Most rows that a list shows.
 pub const MAX_ROWS: usize = 10_000;
@@ -153,6 +153,8 @@ pub struct VerdictRow {
     pub workers: Vec<String>,
     /// Whether a second person has to agree before it counts.
     pub awaits_second: bool,
+    /// The own record that it is about, where only other spellings were found.
+    pub record: Option<String>,
 }
 
 /// The answer that this agency gave.

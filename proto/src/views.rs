@@ -4,12 +4,14 @@
 mod audit_cases;
 mod bundles;
 mod papers;
+mod warnings;
 
 pub use audit_cases::{AuditCaseView, AuditReason};
 pub use bundles::{BundleProposal, BundleView, RulesStatus};
 pub use papers::{
     AgreementStep, AgreementView, AgreementWarning, ConsentImport, ConsentView, ConsentsEnding,
 };
+pub use warnings::{Copies, DeletionView, FewAlike, NearRecord};
 
 use passerelle_model::{
     pdp::{ItemRuling, Obligation},
@@ -138,6 +140,9 @@ pub struct AgentStatus {
     pub facts: u64,
     /// People whose handle is not known yet (the broker was unreachable at import).
     pub without_handle: u64,
+    /// People who can't be found by other spellings yet; at most some thousands are counted.
+    #[serde(default)]
+    pub without_near: u64,
     /// Size of the tree that this witness cosigned last.
     pub witness_size: u64,
     /// When the newest entry was sequenced of which the broker gave notice here, by the broker's
@@ -187,6 +192,12 @@ pub struct AgentStatus {
     /// Those whose deadline is over.
     #[serde(default)]
     pub audit_cases_overdue: u64,
+    /// Answers to look at early, since their case ended without a concern.
+    #[serde(default)]
+    pub deletions: u64,
+    /// Those whose deadline is over.
+    #[serde(default)]
+    pub deletions_overdue: u64,
     /// Workers who may look at audit cases.
     #[serde(default)]
     pub reviewers: u64,
@@ -311,23 +322,9 @@ pub struct CaseView {
     /// At whoever opened it, up to stage 2: that too few people share what is on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub few_alike: Option<FewAlike>,
-}
-
-/// That what may be told at stage 2 would say who it is, and what is told instead.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FewAlike {
-    /// How many people would have to share it.
-    pub least: u64,
-    /// How many people live where the agency works, if it says so.
-    pub population: Option<u64>,
-    /// What is told less finely, by category: wider_band, group, withheld.
-    pub told: std::collections::BTreeMap<String, String>,
-    /// Whether anything is left to be told.
-    pub anything: bool,
-    /// The same in English.
-    pub explained_en: String,
-    /// And in French.
-    pub explained_fr: String,
+    /// What became of the facts that this agency gave in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<Copies>,
 }
 
 /// A thing that was done and is in the log, or why it was not.
@@ -424,6 +421,10 @@ pub struct RequestView {
     pub stopped: Option<String>,
     /// Whether the holder's record was found, at the holder under review.
     pub record_found: Option<bool>,
+    /// At the holder, of a request that also asks for other spellings: the own records that are
+    /// near, for a person to compare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near: Option<Vec<NearRecord>>,
     /// At the holder, of a request that names nobody: that too few people share what is on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub few_alike: Option<FewAlike>,

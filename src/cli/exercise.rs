@@ -116,6 +116,10 @@ const SHIPPED: &[(&str, &str)] = &[
         include_str!("../../docs/exercises/6-the-agreement-ends-at-midnight.yaml"),
     ),
     (
+        "8-two-spellings",
+        include_str!("../../docs/exercises/8-two-spellings.yaml"),
+    ),
+    (
         "9-a-mentor-at-the-table",
         include_str!("../../docs/exercises/9-a-mentor-at-the-table.yaml"),
     ),

@@ -40,6 +40,8 @@ const fn yes() -> bool {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Person {
     pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) spelled: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -183,6 +185,8 @@ pub(crate) struct Ask {
     pub(crate) consent: Option<String>,
     pub(crate) agreement: Option<String>,
     pub(crate) emergency: Option<String>,
+    #[serde(default)]
+    pub(crate) near: bool,
     #[serde(rename = "why")]
     pub(crate) _why: Option<serde_json::Value>,
     #[serde(default)]
@@ -213,6 +217,7 @@ pub(crate) struct Answer {
     pub(crate) question: String,
     pub(crate) by: String,
     pub(crate) verdict: String,
+    pub(crate) record: Option<String>,
 }
 
 /// Reads a file.

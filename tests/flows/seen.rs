@@ -2,7 +2,7 @@
 
 use crate::{
     play::{Asked, Play},
-    script::{Expected, Views},
+    script::{Answer, Expected, Views},
     town::{OVERSIGHT, PATIENCE},
 };
 use anyhow::{Context as _, Result, ensure};
@@ -102,6 +102,25 @@ impl Play {
             shown.few_alike
         );
         Ok(())
+    }
+
+    /// The record of `person` at the holder, which shows it beside the question as a near one.
+    pub(crate) async fn is_shown_near(
+        &self,
+        answer: &Answer,
+        holder: &str,
+        person: &str,
+    ) -> Result<String> {
+        let record = self.town.record_of(person)?;
+        let request = &self.asked(&answer.question)?.request;
+        let shown = self
+            .town
+            .federation
+            .show(holder, request, &answer.by)
+            .await?;
+        let near = shown.near.context("no other spellings")?;
+        ensure!(near.iter().any(|n| n.record == record), "{near:?}");
+        Ok(record)
     }
 
     async fn of_the_requester(&self, asked: &Asked) -> Result<&'static str> {

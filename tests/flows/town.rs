@@ -25,8 +25,8 @@ pub(crate) struct Town {
     pub(crate) script: Script,
     clock: FalseClock,
     ahead_s: i64,
-    /// Person files by name.
-    people: BTreeMap<String, String>,
+    /// Person files by agency and name.
+    people: BTreeMap<(String, String), String>,
 }
 
 fn now_s() -> i64 {
@@ -75,8 +75,9 @@ impl Town {
         agencies.chain([OVERSIGHT]).collect()
     }
 
-    pub(crate) fn person(&self, name: &str) -> Result<&str> {
-        let file = self.people.get(name);
+    /// As an agency writes the name.
+    pub(crate) fn person(&self, agency: &str, name: &str) -> Result<&str> {
+        let file = self.people.get(&(agency.to_owned(), name.to_owned()));
         file.map(String::as_str)
             .with_context(|| format!("nobody is `{name}`"))
     }
@@ -157,10 +158,12 @@ impl Town {
 
     fn write_people(&mut self) -> Result<()> {
         for (place, (name, person)) in self.script.people.iter().enumerate() {
-            let (given, family) = person.name.split_once(' ').context("one name only")?;
             let born = self.born(place, name)?;
-            let file = self.federation.person(family, given, &born)?;
-            self.people.insert(name.clone(), file);
+            for agency in self.script.agencies.keys() {
+                let (given, family) = written(person, agency)?;
+                let file = self.federation.person(family, given, &born)?;
+                self.people.insert((agency.clone(), name.clone()), file);
+            }
         }
         Ok(())
     }
@@ -185,6 +188,22 @@ impl Town {
             Some(other) => anyhow::bail!("`{other}` is no band of age"),
         };
         Ok(format!("{year}-02-{:02}", place + 1))
+    }
+
+    /// The source's id of somebody's record, at whichever agency.
+    pub(crate) fn record_of(&self, person: &str) -> Result<String> {
+        let place = self.script.people.keys().position(|name| name == person);
+        Ok(place.context("nobody")?.to_string())
+    }
+
+    /// Waits until an agency's own people can be found by other spellings too.
+    pub(crate) async fn is_indexed(&self, agency: &str) -> Result<()> {
+        let what = format!("the people of `{agency}` to be found by other spellings");
+        within(PATIENCE, &what, || async {
+            let status = self.federation.agent_status(agency).await?;
+            Ok((status.context("no status")?.without_near == 0).then_some(()))
+        })
+        .await
     }
 
     /// Somebody who works at an agency.
@@ -235,7 +254,7 @@ impl Town {
             if !all.iter().any(|fact| fact.person == *name) {
                 continue;
             }
-            let (given, family) = person.name.split_once(' ').context("one name only")?;
+            let (given, family) = written(person, agency)?;
             let (born, sex) = (self.born(number, name)?, self.known(name, "gender"));
             let sex = sex.unwrap_or_default();
             write!(csv, "{number},{family},{given},{born},{sex}")?;
@@ -261,6 +280,12 @@ impl Town {
         })
         .await
     }
+}
+
+/// Given and family name, as an agency writes them.
+fn written<'a>(person: &'a script::Person, agency: &str) -> Result<(&'a str, &'a str)> {
+    let name = person.spelled.get(agency).unwrap_or(&person.name);
+    name.split_once(' ').context("one name only")
 }
 
 fn is_of_the_person(fact: &script::Fact) -> bool {

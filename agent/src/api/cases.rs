@@ -1,7 +1,7 @@
 //! Cases at a table: opened, moved through the stages, closed, shown.
 
 use super::{Reply, document, input, refuse, refused, say};
-use crate::{alike, entropy, event::Event, holder::storage, node::Node, render, state};
+use crate::{alike, deletions, entropy, event::Event, holder::storage, node::Node, render, state};
 use passerelle_model::{
     commitment::{Field, Opening},
     error::ErrorCode,
@@ -104,6 +104,7 @@ pub(super) fn show(node: &Node, request: &v1::ShowCasesRequest) -> Reply {
         let row = row.ok_or_else(|| refused(ErrorCode::UnknownCase))?;
         let names_nobody = row.stage <= Stage::DeIdentified && row.outcome.is_none();
         let mut shown = render(row)?;
+        shown.copies = deletions::copies(view, &id).map_err(failed)?;
         if names_nobody {
             let now = node.clock.now();
             // May look at thousands of people: not on a thread that serves others.

@@ -12,12 +12,14 @@ mod bundles;
 mod cases;
 mod consent_files;
 mod consents;
+mod deletions;
 pub mod input;
 
 use crate::{
     event::Event,
     holder::storage,
     import::{self, ImportFailure},
+    near_index,
     node::{Node, Settled},
     seals, state,
     suspicion::{record, verdict},
@@ -107,6 +109,9 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
     let link = node.link.state();
     let trust = node.trust()?;
     let workers = &node.context.config.workers;
+    let days = node.context.config.deletion_review_days;
+    let deletions = crate::deletions::waiting(node.core.view(), days, node.clock.now());
+    let deletions = deletions.map_err(storage)?;
     let waiting = record::waiting(node.core.view(), node.clock.now()).map_err(storage)?;
     Ok(views::AgentStatus {
         agency: membership.agency.to_string(),
@@ -118,6 +123,7 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
         people: meta.people,
         facts: meta.facts,
         without_handle: meta.without_handle,
+        without_near: near_index::count_without(node.core.view()).map_err(storage)?,
         witness_size: meta.witness.size,
         heard_at: meta.heard_at,
         late_notices: meta.late,
@@ -140,6 +146,8 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
         min_witnesses: node.context.config.min_witnesses,
         audit_cases: waiting.0,
         audit_cases_overdue: waiting.1,
+        deletions: deletions.0,
+        deletions_overdue: deletions.1,
         reviewers: workers.iter().filter(|w| verdict::may_review(w)).count() as u64,
         unnamed_workers: workers.iter().filter(|w| w.name.is_none()).count() as u64,
         suspended: record::suspended(node.core.view()).map_err(storage)?,
@@ -251,6 +259,14 @@ impl v1::node_server::Node for NodeService {
 
     async fn erase(&self, request: Request<v1::EraseRequest>) -> Reply {
         asking::erase(&self.node, request.into_inner()).await
+    }
+
+    async fn list_deletions(&self, _: Request<v1::ListDeletionsRequest>) -> Reply {
+        deletions::list(&self.node)
+    }
+
+    async fn keep_after_case(&self, request: Request<v1::KeepAfterCaseRequest>) -> Reply {
+        deletions::keep(&self.node, request.into_inner()).await
     }
 
     async fn audit_entries(&self, request: Request<v1::AuditEntriesRequest>) -> Reply {

@@ -80,7 +80,7 @@ impl World {
         envelope
     }
 
-    fn states(&self, who: &str, body: Body) -> Envelope {
+    pub(super) fn states(&self, who: &str, body: Body) -> Envelope {
         let envelope = self.says(who, body);
         self.agent(who).settles();
         envelope
@@ -137,7 +137,12 @@ impl World {
         self.says(who, Body::Withdrawal(Withdrawal { consent, scope }));
     }
 
-    fn withdraws(&mut self, who: &str, consent: &ConsentId, scope: WithdrawalScope) -> u64 {
+    pub(super) fn withdraws(
+        &mut self,
+        who: &str,
+        consent: &ConsentId,
+        scope: WithdrawalScope,
+    ) -> u64 {
         let envelope = self.says_withdrawal(who, consent, scope);
         let notice = self.federation.said(NOW, who, envelope);
         let index = notice.index;

@@ -107,8 +107,14 @@ fn in_a_village_they_are_told_less_finely_and_the_worker_is_warned() {
     let warned = world.is_warned().unwrap();
     assert_eq!((warned.least, warned.population), (10, Some(300)));
     assert_eq!(warned.told["gender"], "withheld");
-    assert!(warned.explained_en.contains("Fewer than 10 people"), "{warned:?}");
-    assert!(warned.explained_fr.contains("Moins de 10 personnes"), "{warned:?}");
+    assert!(
+        warned.explained_en.contains("Fewer than 10 people"),
+        "{warned:?}"
+    );
+    assert!(
+        warned.explained_fr.contains("Moins de 10 personnes"),
+        "{warned:?}"
+    );
 }
 
 #[test]

@@ -279,8 +279,19 @@ impl Checker {
             if name.trim().is_empty() || name.chars().count() > 100 {
                 self.wrong(entry.referenced, "a name has 1 to 100 characters");
             }
-            let about = entry.value.about.clone();
-            self.people.insert(key.clone(), Person { name, about });
+            let mut spelled = BTreeMap::new();
+            for (agency, other) in &entry.value.spelled {
+                let at = Spanned::new(agency.clone(), other.referenced, other.defined);
+                if let Some(agency) = self.agency(&at) {
+                    spelled.insert(agency, other.value.clone());
+                }
+            }
+            let person = Person {
+                name,
+                spelled,
+                about: entry.value.about.clone(),
+            };
+            self.people.insert(key.clone(), person);
         }
         agencies
     }

@@ -104,6 +104,9 @@ const fn yes() -> bool {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PersonEntry {
     pub(crate) name: String,
+    /// How an agency writes the name, where it writes it otherwise.
+    #[serde(default)]
+    pub(crate) spelled: BTreeMap<String, Spanned<String>>,
     pub(crate) about: Option<Text>,
 }
 
@@ -285,6 +288,9 @@ pub(crate) struct AskEvent {
     pub(crate) consent: Option<Name>,
     pub(crate) agreement: Option<Name>,
     pub(crate) emergency: Option<EmergencyKind>,
+    /// Whether a person at the holder looks for other spellings too.
+    #[serde(default)]
+    pub(crate) near: bool,
     #[serde(default = "week")]
     pub(crate) lasts_hours: u16,
     pub(crate) why: Option<Text>,
@@ -347,6 +353,8 @@ pub(crate) struct AnswerEvent {
     pub(crate) question: Name,
     pub(crate) by: Name,
     pub(crate) verdict: Verdict,
+    /// With `approve`: whose record it is about, that the holder writes otherwise.
+    pub(crate) record: Option<Name>,
 }
 
 /// What a person at the holder decides.

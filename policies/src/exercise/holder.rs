@@ -27,6 +27,15 @@ use passerelle_model::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What a person at the holder says.
+#[derive(Clone, Copy)]
+pub(super) struct Word<'a> {
+    pub(super) verdict: Verdict,
+    pub(super) by: &'a str,
+    /// Whose record it is about, that the holder writes otherwise.
+    pub(super) record: Option<&'a str>,
+}
+
 /// What is answered.
 struct Answering {
     outcome: Outcome,
@@ -55,7 +64,7 @@ impl World<'_> {
         &mut self,
         number: usize,
         question: &Question,
-        word: Option<(Verdict, &str)>,
+        word: Option<Word<'_>>,
     ) -> Result<Reply, PlayError> {
         if self.status(question)? != Some(Status::Offered) {
             return Ok(refused(ErrorCode::WrongState));
@@ -69,7 +78,14 @@ impl World<'_> {
         if word.is_some() && !held.awaits_person {
             return Ok(refused(ErrorCode::WrongState));
         }
-        let answering = match word {
+        // As a node asks it: nobody says yes to another spelling without saying whose.
+        let record = word.and_then(|w| w.record);
+        let approves = word.is_some_and(|w| w.verdict == Verdict::Approve);
+        if approves && record != question.found_near.as_deref() {
+            return Ok(refused(ErrorCode::OutOfRange));
+        }
+        let found = question.found.as_deref().or(record);
+        let answering = match word.map(|w| (w.verdict, w.by)) {
             Some((Verdict::Decline, _)) => Answering::silent(Outcome::Declined),
             Some((Verdict::CannotSay, _)) => Answering::silent(Outcome::CannotSay),
             Some((Verdict::Approve, by)) => {
@@ -82,15 +98,15 @@ impl World<'_> {
                 if held.approvals.len() < needed {
                     return Ok(Reply::Nothing);
                 }
-                let ruled = self.own_policy(question, &permit, true)?;
+                let ruled = self.own_policy(question, &permit, found, true)?;
                 ruled.unwrap_or(Answering::silent(Outcome::CannotSay))
             }
             None => {
                 let by_node = match self.a_person_looks_first(question, &permit)? {
                     true => None,
-                    false => self.own_policy(question, &permit, false)?,
+                    false => self.own_policy(question, &permit, found, false)?,
                 };
-                match by_node.filter(|_| !permit.review) {
+                match by_node.filter(|_| !permit.review && !question.near) {
                     Some(ruled) => ruled,
                     None => {
                         if let Some(held) = self.held.get_mut(number) {
@@ -215,11 +231,12 @@ impl World<'_> {
         &self,
         question: &Question,
         permit: &Permit,
+        found: Option<&str>,
         approved: bool,
     ) -> Result<Option<Answering>, PlayError> {
         let (mut released, mut rules) = (Vec::new(), BTreeSet::new());
         // Nobody is named: what is told must not name anybody either.
-        let table = match (&question.person, &question.found) {
+        let table = match (&question.person, found) {
             (None, Some(person)) => Some(self.alike(&permit.holder, person)),
             _ => None,
         };
@@ -228,7 +245,7 @@ impl World<'_> {
             let facts = self.exercise.facts.iter().filter(|fact| {
                 fact.holder == permit.holder
                     && fact.category == item.category
-                    && question.found.as_ref() == Some(&fact.person)
+                    && found == Some(fact.person.as_str())
             });
             for fact in facts {
                 let ruling = self.local_matter(question, permit, *item, fact.record, approved)?;

@@ -6,6 +6,7 @@
 use super::{
     expect::{compare, refusal, unsaid, unseen},
     file::View,
+    holder::Word,
     script::{Action, Event, Exercise, Party, Question},
     views::views,
     world::{PlayError, World, refused},
@@ -268,8 +269,16 @@ fn act(world: &mut World<'_>, event: &Event) -> Result<Reply, PlayError> {
             question: number,
             by,
             verdict,
+            record,
         } => match question(*number) {
-            Some(question) => world.consider(*number, question, Some((*verdict, by))),
+            Some(question) => {
+                let word = Word {
+                    verdict: *verdict,
+                    by,
+                    record: record.as_deref(),
+                };
+                world.consider(*number, question, Some(word))
+            }
             None => Ok(refused(ErrorCode::UnknownRequest)),
         },
         Action::Erase(number) => match question(*number) {

@@ -73,6 +73,8 @@ pub(crate) struct Worker {
 #[derive(Clone, Debug)]
 pub(crate) struct Person {
     pub(crate) name: String,
+    /// By agency, where it writes the name otherwise.
+    pub(crate) spelled: BTreeMap<AgencyId, String>,
     pub(crate) about: Option<Text>,
 }
 
@@ -117,6 +119,7 @@ pub(crate) enum Action {
         question: usize,
         by: String,
         verdict: Verdict,
+        record: Option<String>,
     },
     /// The requester erases what it received.
     Erase(usize),
@@ -161,6 +164,10 @@ pub(crate) struct Question {
     pub(crate) person: Option<String>,
     /// Whose records the holder finds: the person's, or those of whom it brought to the table.
     pub(crate) found: Option<String>,
+    /// Whether a person at the holder looks for other spellings, whatever is found.
+    pub(crate) near: bool,
+    /// Whose records the holder has under another spelling.
+    pub(crate) found_near: Option<String>,
     pub(crate) why: Option<Text>,
     pub(crate) request: Request,
     /// Beside the items that the request asks for, in their order.
