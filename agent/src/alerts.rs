@@ -55,6 +55,8 @@ pub enum AlertCode {
     MirrorFailed,
     /// An agency has not said in time what came of the review of an emergency.
     ReviewOverdue,
+    /// What was received in a case that ended without a concern was not looked at in time.
+    DeletionOverdue,
 }
 
 /// Those with room of their own.
@@ -82,6 +84,7 @@ impl AlertCode {
             Self::Stale => "stale",
             Self::MirrorFailed => "mirror_failed",
             Self::ReviewOverdue => "review_overdue",
+            Self::DeletionOverdue => "deletion_overdue",
         }
     }
 
@@ -141,6 +144,10 @@ impl AlertCode {
                 "ask the privacy officer of that agency to look at it (`passerelle agent \
                  audit-cases list --overdue` there); what came of it then stands in the log: \
                  `passerelle audit search --type override_review`"
+            }
+            Self::DeletionOverdue => {
+                "erase the answer (`passerelle agent erase`), or keep it and say why (`passerelle \
+                 agent deletions keep`)"
             }
             Self::MirrorFailed => {
                 "look at disk and permissions; if the mirror is damaged, move the directory \

@@ -2,11 +2,11 @@
 //! that could differ at a replay.
 
 use crate::{
-    agreements, apply_notice, erasure,
+    agreements, apply_notice, deletions, erasure,
     event::{Event, Stated, Transaction, Verdict},
     forget,
     imported::{self, Staged},
-    names, origin, postponed, retention, rules, settlement, standing,
+    names, near_index, origin, postponed, retention, rules, settlement, standing,
     state::{self, AskRow, GivenRow, LabelRow, Meta, VerdictRow, key},
     suspicion::record,
     vault,
@@ -60,6 +60,7 @@ fn apply_event(
         Event::HandlesFound(found) => found
             .iter()
             .try_for_each(|(token, handle)| imported::handle_found(view, token, handle)),
+        Event::NearFound(found) => found.iter().try_for_each(|f| near_index::found(view, f)),
         Event::Labelled { id, handle, label } => labelled(view, id, handle, label),
         Event::NameKept {
             id,
@@ -90,6 +91,11 @@ fn apply_event(
         }
         Event::AuditCase(event) => record::apply(view, at, event),
         Event::OriginAccepted(accepted) => origin::accepted(view, accepted),
+        Event::KeptAfterCase {
+            request,
+            reason,
+            worker,
+        } => deletions::kept(view, request, *reason, worker),
         Event::AgreementKept {
             agreement,
             document,
@@ -151,6 +157,7 @@ fn apply_to_hold(view: &mut Overlay<'_>, event: &Event) -> Result<(), StoreError
             worker,
             items,
             awaits_second,
+            record,
         } => edit_hold(view, request, |row| {
             let earlier = row.verdict.take().map(|v| v.workers);
             row.verdict = Some(VerdictRow {
@@ -162,6 +169,7 @@ fn apply_to_hold(view: &mut Overlay<'_>, event: &Event) -> Result<(), StoreError
                     .chain([worker.clone()])
                     .collect(),
                 awaits_second: *awaits_second,
+                record: record.clone(),
             });
             if !awaits_second {
                 // Decided here: what is open now is the answer, or a renewal of the permit.
@@ -355,6 +363,7 @@ fn asked(
     request: Request,
     statement: Digest,
 ) -> Result<(), StoreError> {
+    deletions::asked(view, &request);
     let key = key::of(key::ASK, request.request.as_str().as_bytes());
     let row = AskRow {
         request,

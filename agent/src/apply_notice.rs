@@ -6,6 +6,7 @@
 use crate::{
     agreements,
     apply::{edit_ask, edit_hold, edit_meta, note_withdrawal},
+    deletions,
     event::Noticed,
     late::heard,
     origin, rules, seals, settlement, standing,
@@ -275,7 +276,7 @@ fn said(
             agreements::changed(view, agency, &change, place, &source.statement)
         }
         Body::CaseOpening(opening) => case_opened(view, agency, opening, notice.index),
-        Body::CaseAdvance(advance) => case_advanced(view, me, advance, notice),
+        Body::CaseAdvance(advance) => case_advanced(view, me, advance, (notice, source.at)),
         Body::BundleEndorsement(endorsement) => rules::endorsed(view, agency, &endorsement),
         Body::Resumption(_) => origin::resumed(view, me, agency),
     }
@@ -467,7 +468,7 @@ fn case_advanced(
     view: &mut Overlay<'_>,
     me: &AgencyId,
     advance: CaseAdvance,
-    notice: &Noticed,
+    (notice, at): (&Noticed, Timestamp),
 ) -> Result<(), StoreError> {
     let Some(mut row) = state::case(view, &advance.case)? else {
         return Ok(());
@@ -479,5 +480,6 @@ fn case_advanced(
         // Who leaves forgets who it was about.
         row.subject = None;
     }
+    deletions::advanced(view, me, &row, at)?;
     state::put(view, key::of(key::CASE, id.as_str().as_bytes()), &row)
 }

@@ -2,11 +2,11 @@
 
 use crate::{context::Context, holder::storage, state};
 use passerelle_model::{
-    bytes::Bytes,
+    bytes::{Bytes, Handle},
     commitment::{self, Field, Opening},
     error::ErrorCode,
     ids::RequestId,
-    statement::{Body, PAYLOAD_CONTEXT},
+    statement::{Body, PAYLOAD_CONTEXT, Request},
     store::Read,
 };
 use serde::{Deserialize, Serialize};
@@ -21,10 +21,27 @@ pub struct AskContext {
     pub worker: String,
     /// Open the two commitments of the request.
     pub openings: Vec<Opening>,
+    /// The near handles of the person, if other spellings are asked for too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<Handle>,
 }
 
 /// Data beside the sealed context, so that it never passes for an answer.
 pub(crate) const CONTEXT_AAD: &[u8] = b"context";
+
+/// Whether a request to us is about nobody in particular: about whom a table speaks of.
+///
+/// # Errors
+/// [`ErrorCode::UnknownRequest`]; the store.
+pub(crate) fn names_nobody(view: &dyn Read, request: &RequestId) -> Result<bool, ErrorCode> {
+    let noticed = state::offer(view, request).map_err(storage)?;
+    let related = noticed.and_then(|n| n.related);
+    let related = related.ok_or(ErrorCode::UnknownRequest)?;
+    match related.envelope.unverified_statement().map(|s| s.body) {
+        Ok(Body::Request(asked)) => Ok(asked.subject.is_none()),
+        _ => Err(ErrorCode::Malformed),
+    }
+}
 
 /// Opens the context of a request to us.
 ///
@@ -44,7 +61,18 @@ pub fn open_context(
         return Err(ErrorCode::Malformed);
     };
     let sealed: Option<&Bytes> = related.payloads.get(PAYLOAD_CONTEXT);
-    let sealed = sealed.ok_or(ErrorCode::PayloadMismatch)?;
+    unseal(context, &asked, sealed.ok_or(ErrorCode::PayloadMismatch)?)
+}
+
+/// The near handles in the context that came with a permit; none if other spellings are not asked
+/// for, or it does not open.
+pub(crate) fn near_of(context: &Context, asked: &Request, sealed: &Bytes) -> Vec<Handle> {
+    let opened = unseal(context, asked, sealed);
+    opened.map(|inner| inner.near).unwrap_or_default()
+}
+
+fn unseal(context: &Context, asked: &Request, sealed: &Bytes) -> Result<AskContext, ErrorCode> {
+    let request = &asked.request;
     let keys = &context.identity.keys;
     let opened = std::iter::once(&keys.sealing)
         .chain(&keys.former_sealing)

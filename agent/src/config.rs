@@ -4,6 +4,7 @@
 use crate::compare::http::authority;
 use crate::suspicion::settings::{Settings, WorkerName};
 use passerelle_model::vocabulary::WorkerRole;
+use passerelle_policies::alike::{LEAST_ALIKE, MAX_POPULATION, MOST_ALIKE, Town};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -23,6 +24,9 @@ pub struct Config {
     /// Within how many hours a person here should decide.
     #[serde(default = "default_review_deadline_h")]
     pub review_deadline_h: u64,
+    /// What was received in a case that ended without a concern is looked at within so many days.
+    #[serde(default = "default_deletion_review_days")]
+    pub deletion_review_days: u64,
     /// An answer that was recalled, since the consent that it rested on was withdrawn, is erased so
     /// many hours later; 0: at once.
     #[serde(default = "default_erase_recalled_after_h")]
@@ -38,6 +42,13 @@ pub struct Config {
     /// Whether a second worker has to endorse rules too before this agency's endorsement leaves.
     #[serde(default)]
     pub endorse_two_people: bool,
+    /// How many people live where this agency works. Without: a small town, so that at stage 2 of a
+    /// table only what enough of the agency's own people share is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub population: Option<u64>,
+    /// At stage 2 of a table nothing is told that fewer people than this share.
+    #[serde(default = "default_least_alike")]
+    pub least_alike: u64,
     /// The agency's own policy, a file beside this one or an absolute path. Without: the shipped
     /// one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +78,14 @@ const fn default_erase_recalled_after_h() -> u64 {
 
 const fn default_forget_names_after_days() -> u64 {
     90
+}
+
+const fn default_deletion_review_days() -> u64 {
+    14
+}
+
+const fn default_least_alike() -> u64 {
+    LEAST_ALIKE
 }
 
 const fn default_review_deadline_h() -> u64 {
@@ -102,10 +121,13 @@ impl Config {
             broker: broker.to_owned(),
             answer_delay_ms: default_answer_delay_ms(),
             review_deadline_h: default_review_deadline_h(),
+            deletion_review_days: default_deletion_review_days(),
             erase_recalled_after_h: default_erase_recalled_after_h(),
             forget_names_after_days: default_forget_names_after_days(),
             min_witnesses: 0,
             endorse_two_people: false,
+            population: None,
+            least_alike: LEAST_ALIKE,
             local_policy: None,
             suspicion: Settings::default(),
             checkpoint_listen: None,
@@ -126,11 +148,22 @@ impl Config {
         if !(1..=24 * 90).contains(&config.review_deadline_h) {
             return Err("`review_deadline_h` is not from 1 to 2160".to_owned());
         }
+        if !(1..=90).contains(&config.deletion_review_days) {
+            return Err("`deletion_review_days` is not from 1 to 90".to_owned());
+        }
         if config.erase_recalled_after_h > 24 * 90 {
             return Err("`erase_recalled_after_h` is over 2160".to_owned());
         }
         if config.forget_names_after_days > 3_650 {
             return Err("`forget_names_after_days` is over 3650".to_owned());
+        }
+        if !(LEAST_ALIKE..=MOST_ALIKE).contains(&config.least_alike) {
+            return Err(format!(
+                "`least_alike` is not from {LEAST_ALIKE} to {MOST_ALIKE}"
+            ));
+        }
+        if config.population.is_some_and(|n| n > MAX_POPULATION) {
+            return Err(format!("`population` is over {MAX_POPULATION}"));
         }
         if config.compare.len() > MAX_PEERS {
             return Err(format!("`compare` names more than {MAX_PEERS} peers"));
@@ -162,6 +195,14 @@ impl Config {
         )
     }
 
+    /// Where this agency works.
+    pub const fn town(&self) -> Town {
+        Town {
+            population: self.population,
+            least: self.least_alike,
+        }
+    }
+
     /// The worker with this id.
     pub fn worker(&self, id: &str) -> Option<&Worker> {
         self.workers.iter().find(|w| w.id == id)
@@ -189,6 +230,8 @@ mod tests {
         config.suspicion.questions_per_hour = 7;
         config.min_witnesses = 3;
         config.endorse_two_people = true;
+        config.population = Some(900);
+        config.least_alike = 12;
         config.checkpoint_listen = Some("127.0.0.1:7080".into());
         config.compare.push("http://10.0.0.6:7080".into());
         assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
@@ -209,6 +252,11 @@ mod tests {
             "broker = 'x'\nanswer_delay_ms = 100000",
             "broker = 'x'\nreview_deadline_h = 0",
             "broker = 'x'\nforget_names_after_days = 3651",
+            "broker = 'x'\nleast_alike = 9",
+            "broker = 'x'\ndeletion_review_days = 0",
+            "broker = 'x'\ndeletion_review_days = 91",
+            "broker = 'x'\nleast_alike = 10001",
+            "broker = 'x'\npopulation = 100000001",
             "broker = 'x'\ncompare = ['10.0.0.6:7080']",
             "broker = 'x'\ncompare = ['https://10.0.0.6:7080']",
             "broker = 'x'\n[[workers]]\nid = 'a'\nrole = 'king'",

@@ -48,6 +48,16 @@ impl Date {
         self.year
     }
 
+    /// The month, 1 to 12.
+    pub const fn month(self) -> u8 {
+        self.month
+    }
+
+    /// The day of the month, from 1.
+    pub const fn day(self) -> u8 {
+        self.day
+    }
+
     /// The quarter, 1 to 4.
     pub const fn quarter(self) -> u8 {
         (self.month - 1) / 3 + 1

@@ -8,10 +8,12 @@
 //! No `Debug` here prints content: events hold names, openings and facts.
 
 use crate::{
+    deletions::KeepReason,
     facts::{
         csv_import::{ImportedPerson, SourceId},
         sealed::SealedPart,
     },
+    near_index::NearHandles,
     suspicion::record::CaseEvent,
 };
 use passerelle_audit::witness::WitnessState;
@@ -162,6 +164,10 @@ pub enum Event {
         items: Vec<Item>,
         /// Whether a second person has to agree before it counts.
         awaits_second: bool,
+        /// The source's id of the own record that it is about, where only other spellings were
+        /// found.
+        #[serde(default)]
+        record: Option<String>,
     },
     /// An answer was made. Its statement is in the same transaction.
     Answered {
@@ -214,6 +220,8 @@ pub enum Event {
     },
     /// The oblivious function gave handles, by digest of the match token.
     HandlesFound(Vec<(Digest, Handle)>),
+    /// The same for other spellings of own people.
+    NearFound(Vec<NearHandles>),
     /// Whom a consent or a case is about, as versions that did not seal wrote it.
     Labelled {
         /// Id of the consent or case.
@@ -251,6 +259,15 @@ pub enum Event {
     },
     /// Something that a second person here has to look at, or did.
     AuditCase(Box<CaseEvent>),
+    /// An answer is kept that was received in a case which ended without a concern.
+    KeptAfterCase {
+        /// Which request.
+        request: RequestId,
+        /// Why.
+        reason: KeepReason,
+        /// Who says so.
+        worker: String,
+    },
     /// The text of an agreement is kept: the one whose digest stands in its terms.
     AgreementKept {
         /// Which.
@@ -319,6 +336,7 @@ impl Event {
             Self::ErasureBegun { .. } => "erasure_begun",
             Self::Erased { .. } => "erased",
             Self::HandlesFound(_) => "handles_found",
+            Self::NearFound(_) => "near_found",
             Self::Labelled { .. } => "labelled",
             Self::NameKept { .. } => "name_kept",
             Self::NamesOver { .. } => "names_over",
@@ -327,6 +345,7 @@ impl Event {
             Self::ImportSealed { .. } => "import_sealed",
             Self::ImportCommitted { .. } => "import_committed",
             Self::AuditCase(event) => event.kind(),
+            Self::KeptAfterCase { .. } => "kept_after_case",
             Self::AgreementKept { .. } => "agreement_kept",
             Self::EndorsementAsked { .. } => "endorsement_asked",
             Self::OriginAccepted(_) => "origin_accepted",

@@ -18,7 +18,7 @@ use crate::{
     event::Noticed,
     holder::storage,
     standing::{self, Standing},
-    state::{self, HoldRow},
+    state::{self, HoldRow, PersonRow},
     verify::CheckedPermit,
 };
 use passerelle_model::{
@@ -56,6 +56,43 @@ pub(crate) fn behind(
 ) -> Result<Ground, ErrorCode> {
     let (permit, request) = (checked.permit(), checked.request());
     of(view, permit, request, checked.subject(), now)
+}
+
+/// Whether the person with these records, who is known here under another handle than the permit's,
+/// has withdrawn from what it allows and not consented since: of that the broker can't know.
+///
+/// # Errors
+/// The store.
+pub(crate) fn has_withdrawn(
+    view: &dyn Read,
+    permit: &Permit,
+    records: &[PersonRow],
+) -> Result<bool, ErrorCode> {
+    for handle in records.iter().filter_map(|row| row.handle) {
+        let Some(all) = standing::consents_of(view, &handle).map_err(storage)? else {
+            return Ok(true);
+        };
+        for item in &permit.items {
+            let (recipient, category) = (&permit.requester, item.category);
+            let between = |s: &&Standing| {
+                let consent = &s.consent;
+                consent.is_between(recipient, &permit.holder, category)
+            };
+            let withdrawn = all.iter().filter(between);
+            let withdrawn =
+                withdrawn.filter_map(|s| s.consent.withdrawn_since(recipient, category));
+            let Some(withdrawn) = withdrawn.max() else {
+                continue;
+            };
+            let given_again = |s: &Standing| {
+                s.consent.recorded > withdrawn && !s.consent.is_withdrawn_for(recipient, category)
+            };
+            if !all.iter().filter(between).any(given_again) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Whether nothing stands any more behind the release for `request` that waits to be sent. One of

@@ -10,11 +10,13 @@
 
 use crate::{
     apply::outcome_of,
+    asked_by,
     context::Context,
     entropy,
     event::{Event, Verdict},
     facts::sealed,
     ground::{self, Ground},
+    near_index,
     ruling::{Ruling, a_person_looks_first, rule},
     seal,
     state::{self, HoldRow, PersonRow, VerdictRow},
@@ -22,7 +24,7 @@ use crate::{
     verify::{CheckedNotice, CheckedPermit, check_permit},
 };
 use passerelle_model::{
-    bytes::Digest,
+    bytes::{Digest, Handle},
     commitment::{Field, Opening},
     entry::EntryBody,
     error::ErrorCode,
@@ -232,11 +234,19 @@ fn proceed(
         return answer(context, checked, ruling, now, send_at);
     }
     let approved = verdict.is_some();
-    let records = find_records(view, checked)?;
+    let near = asked_by::near_of(context, checked.request(), checked.context());
+    let mut records = find_records(view, checked)?;
+    if records.is_empty()
+        && let Some(record) = verdict.and_then(|v| v.record.as_deref())
+    {
+        records = confirmed(view, checked, &near, record)?;
+    }
     let records = sealed::open_all(&context.vault, view, &records)?;
     let requester = checked.requester();
-    let ruling = rule(context, checked, &records, requester, approved, now)?;
+    let ruling = rule(context, view, checked, &records, requester, approved, now)?;
+    // Whatever was found, or an answer that takes its time would say that somebody is near.
     let looks_first = permit.review
+        || !near.is_empty()
         || ground == Ground::StandsElsewhere
         || a_person_looks_first(context, view, checked, requester)?;
     let Some(ruling) = ruling.filter(|_| approved || !looks_first) else {
@@ -273,6 +283,23 @@ fn covers(verdict: &VerdictRow, permit: &Permit) -> bool {
     !verdict.awaits_second
         && permit.items.iter().all(|i| verdict.items.contains(i))
         && (!needs_two || workers.len() >= 2)
+}
+
+/// The records of the one whom a person here has compared with what was asked for, and of no other;
+/// none if she or he has withdrawn under the own spelling.
+fn confirmed(
+    view: &dyn Read,
+    checked: &CheckedPermit,
+    near: &[Handle],
+    record: &str,
+) -> Result<Vec<PersonRow>, ErrorCode> {
+    let records = near_index::confirmed(view, near, record).map_err(storage)?;
+    if ground::has_withdrawn(view, checked.permit(), &records)? {
+        tracing::warn!(request = %checked.permit().request,
+            "withdrawn under another spelling: nothing is said");
+        return Ok(Vec::new());
+    }
+    Ok(records)
 }
 
 /// The records of the person whom the permit is about. Without a person (stage 2 of a table) only

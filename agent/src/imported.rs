@@ -10,7 +10,7 @@ use crate::{
         csv_import::{ImportedPerson, SourceId},
         sealed::{SealedPart, SealedPerson},
     },
-    forget,
+    forget, near_index,
     state::{self, PersonRecord, PersonRow, Weight, key},
     vault,
 };
@@ -117,6 +117,9 @@ fn put_person(view: &mut Overlay<'_>, mut row: PersonRow) -> Result<(), StoreErr
     if let Some(old) = state::person(view, &source)? {
         // The row replaces the old one whole: also under another name, after a correction.
         take_away(view, &old)?;
+        if old.token != row.token {
+            near_index::went(view, &old.token)?;
+        }
     } else {
         edit_meta(view, |m| m.people = m.people.saturating_add(1))?;
     }
@@ -124,6 +127,7 @@ fn put_person(view: &mut Overlay<'_>, mut row: PersonRow) -> Result<(), StoreErr
     view.write(forget::mark(&source), None);
     row.handle = state::handle_of(view, &row.token)?;
     view.write(key::by_token(&row.token, &source), Some(Vec::new()));
+    near_index::came(view, &row.token)?;
     match &row.handle {
         Some(handle) => view.write(key::by_handle(handle, &source), Some(Vec::new())),
         None => view.write(key::of(key::NO_HANDLE, source.as_bytes()), Some(Vec::new())),
@@ -164,6 +168,7 @@ pub(crate) fn forgotten(view: &mut Overlay<'_>, source: &SourceId) -> Result<(),
         return Ok(());
     };
     take_away(view, &old)?;
+    near_index::went(view, &old.token)?;
     view.write(key::of(key::PERSON, source.0.as_bytes()), None);
     view.write(forget::mark(&source.0), Some(Vec::new()));
     edit_meta(view, |m| m.people = m.people.saturating_sub(1))?;

@@ -4,6 +4,7 @@ use crate::{
     clock::Clock,
     context::Context,
     core::Core,
+    entropy,
     event::{Event, Stated},
     facts::sealed,
     handle::{Blinding, MAX_BATCH},
@@ -11,6 +12,8 @@ use crate::{
     late,
     link::{Evaluator, Link},
     mirror::Mirror,
+    near::{NEAR_TOKENS, NEAR_VERSION, near_tokens},
+    near_index::{self, NearHandles},
     person::Person,
     state::{self, key},
     trust::Trust,
@@ -168,6 +171,62 @@ impl Node {
         blinding
             .finalize(&evaluated.elements, &evaluated.proof, &key.0)
             .map_err(|_| ErrorCode::ProofInvalid)
+    }
+
+    /// The near handles of a person, always [`NEAR_TOKENS`], in no telling order: what is missing is
+    /// made up, so that their number tells neither broker nor holder anything of the name.
+    ///
+    /// # Errors
+    /// As [`Node::handle`].
+    pub async fn near_handles(&self, person: &Person) -> Result<Vec<Handle>, ErrorCode> {
+        let mut tokens: Vec<_> = near_tokens(person).into_iter().map(|(_, t)| t).collect();
+        while tokens.len() < NEAR_TOKENS {
+            let made_up = hex::encode(entropy::random::<32>()?);
+            tokens.push(format!("{NEAR_VERSION}|nobody|{made_up}").into_bytes());
+        }
+        let mut handles = self.evaluate(&tokens).await?;
+        handles.sort_unstable();
+        Ok(handles)
+    }
+
+    /// Gets near handles for own people who have none, until there are none left.
+    ///
+    /// # Errors
+    /// As [`Node::handle`]. What was found until then is kept.
+    pub async fn complete_near(&self) -> Result<(), ErrorCode> {
+        loop {
+            let view = self.core.view();
+            let people = near_index::without(view, MAX_BATCH / NEAR_TOKENS).map_err(storage)?;
+            if people.is_empty() {
+                return Ok(());
+            }
+            let (mut tokens, mut found) = (Vec::new(), Vec::new());
+            for (token, row) in people {
+                let opened = match &row {
+                    Some(row) => {
+                        let row = std::slice::from_ref(row);
+                        sealed::open_all(&self.context.vault, view, row)?
+                    }
+                    None => Vec::new(),
+                };
+                let near = opened.first().map(|kept| near_tokens(&kept.person));
+                let (how, near): (Vec<_>, Vec<_>) = near.unwrap_or_default().into_iter().unzip();
+                tokens.extend(near);
+                found.push((token, how));
+            }
+            let handles = match tokens.is_empty() {
+                true => Vec::new(),
+                false => self.evaluate(&tokens).await?,
+            };
+            let mut handles = handles.into_iter();
+            let found = found.into_iter().map(|(token, how)| NearHandles {
+                token,
+                handles: how.into_iter().zip(handles.by_ref()).collect(),
+            });
+            let events = vec![Event::NearFound(found.collect())];
+            let now = self.clock.now();
+            self.core.write(now, move |_| Ok((events, ()))).await?;
+        }
     }
 
     /// Gets handles for the people who have none, until there are none left.

@@ -81,6 +81,8 @@ pub fn ask_view(me: &AgencyId, row: &AskRow, answer: Option<AnswerView>) -> Requ
         asked_by: None,
         stopped: row.stopped.clone(),
         record_found: None,
+        near: None,
+        few_alike: None,
         trail: trail(&row.trail),
     }
 }
@@ -102,6 +104,8 @@ pub fn hold_view(me: &AgencyId, row: &HoldRow, asked: Option<AskContext>) -> Req
         }),
         stopped: row.stopped.clone(),
         record_found: row.record_found,
+        near: None,
+        few_alike: None,
         trail: trail(&row.trail),
     }
 }
@@ -186,6 +190,8 @@ pub fn case_view(vault: &Vault, view: &dyn Read, row: Case) -> Result<CaseView, 
             .collect(),
         plan: row.plan.iter().map(|c| c.code().to_owned()).collect(),
         outcome: row.outcome.map(|o| o.code().to_owned()),
+        few_alike: None,
+        copies: None,
     })
 }
 

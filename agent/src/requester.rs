@@ -59,6 +59,8 @@ pub struct Question {
     pub worker: Worker,
     /// After this the request is void.
     pub not_after: Timestamp,
+    /// The person's near handles, if a person at the holder is to look for other spellings too.
+    pub near: Vec<Handle>,
 }
 
 /// Builds and signs the request, with its secrets sealed for the journal; their key is in the
@@ -106,6 +108,7 @@ pub fn ask_as(
         justification: question.justification,
         worker: question.worker.id,
         openings: vec![worker.clone(), justification.clone()],
+        near: question.near,
     };
     let inner = serde_json::to_vec(&inner).map_err(|_| ErrorCode::Internal)?;
     let sealed = seal::seal(

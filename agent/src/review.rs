@@ -4,9 +4,11 @@
 //! the state, run by the single writer. Out of scope: who may review (the agency's settings).
 
 use crate::{
+    asked_by,
     context::Context,
     event::{Event, Verdict},
     holder::{renew, storage, use_permit},
+    near_index,
     state::{self, HoldRow},
     trust::Trust,
     verify::CheckedNotice,
@@ -15,6 +17,17 @@ use passerelle_model::{
     entry::EntryBody, error::ErrorCode, ids::RequestId, pdp::Obligation, request::Status,
     statement::Answer, store::Read, time::Timestamp,
 };
+
+/// What a person here says of a request.
+#[derive(Clone, Debug)]
+pub struct Word {
+    /// What.
+    pub verdict: Verdict,
+    /// Who.
+    pub worker: String,
+    /// The source's id of the own record that was asked for under another spelling.
+    pub record: Option<String>,
+}
 
 /// What a person here decided on a request that waits for one.
 ///
@@ -26,10 +39,14 @@ pub fn review(
     view: &dyn Read,
     trust: &Trust,
     request: &RequestId,
-    verdict: Verdict,
-    worker: &str,
+    word: Word,
     now: Timestamp,
 ) -> Result<Vec<Event>, ErrorCode> {
+    let Word {
+        verdict,
+        worker,
+        record,
+    } = word;
     let row = state::hold(view, request).map_err(storage)?;
     let mut row = row.ok_or(ErrorCode::UnknownRequest)?;
     if row.status != Status::HolderReview {
@@ -40,22 +57,23 @@ pub fn review(
         return Err(ErrorCode::Internal);
     };
     let first = row.verdict.as_ref().map(|v| v.workers.clone());
-    if first
-        .as_ref()
-        .is_some_and(|w| w.iter().any(|w| w == worker))
-        && verdict == Verdict::Approve
-    {
+    if first.as_ref().is_some_and(|w| w.contains(&worker)) && verdict == Verdict::Approve {
         return Err(ErrorCode::Duplicate);
     }
+    let record = match verdict {
+        Verdict::Approve => approved_record(context, view, &row, record)?,
+        Verdict::Decline | Verdict::CannotSay => None,
+    };
     let awaits_second = verdict == Verdict::Approve
         && permit.obligations.contains(&Obligation::SecondApprover)
         && first.is_none();
     let reviewed = Event::Reviewed {
         request: request.clone(),
         verdict,
-        worker: worker.to_owned(),
+        worker: worker.clone(),
         items: permit.items.clone(),
         awaits_second,
+        record: record.clone(),
     };
     if awaits_second {
         return Ok(vec![reviewed]);
@@ -63,15 +81,41 @@ pub fn review(
     row.verdict = Some(state::VerdictRow {
         verdict,
         items: permit.items.clone(),
-        workers: first
-            .into_iter()
-            .flatten()
-            .chain([worker.to_owned()])
-            .collect(),
+        workers: first.into_iter().flatten().chain([worker]).collect(),
         awaits_second: false,
+        record,
     });
     let follow = use_permit(context, view, &notice, permit, Some(&row), trust, now)?;
     Ok(std::iter::once(reviewed).chain(follow).collect())
+}
+
+/// The own record that an approval is about: nobody says yes to a near match without saying to
+/// which. What a first person chose the second one may not change.
+fn approved_record(
+    context: &Context,
+    view: &dyn Read,
+    row: &HoldRow,
+    chosen: Option<String>,
+) -> Result<Option<String>, ErrorCode> {
+    let earlier = row.verdict.as_ref().and_then(|v| v.record.clone());
+    if earlier.is_some() && chosen.is_some() && earlier != chosen {
+        return Err(ErrorCode::OutOfRange);
+    }
+    let chosen = chosen.or(earlier);
+    let asked = asked_by::open_context(context, view, &row.request);
+    let near = asked.map(|asked| asked.near).unwrap_or_default();
+    let has_record = row.record_found == Some(true);
+    let candidates = match has_record {
+        true => Vec::new(),
+        false => near_index::candidates(view, &near).map_err(storage)?,
+    };
+    let is_one = |record: &String| candidates.iter().any(|(row, _)| row.source_id.0 == *record);
+    match &chosen {
+        Some(record) if is_one(record) => Ok(chosen),
+        Some(_) => Err(ErrorCode::OutOfRange),
+        None if candidates.is_empty() => Ok(None),
+        None => Err(ErrorCode::OutOfRange),
+    }
 }
 
 fn latest_offer(view: &dyn Read, request: &RequestId) -> Result<Option<CheckedNotice>, ErrorCode> {

@@ -5,6 +5,7 @@
 //! Out of scope: the permit ([`crate::verify`]), the answer ([`crate::holder`]).
 
 use crate::{
+    alike,
     context::Context,
     facts::{
         csv_import::ImportedPerson,
@@ -89,6 +90,7 @@ impl Ruling {
 /// The agency's own policy on every fact that would answer; `None` if a person has to look first.
 pub(crate) fn rule(
     context: &Context,
+    view: &dyn Read,
     checked: &CheckedPermit,
     records: &[ImportedPerson],
     requester: &Agency,
@@ -96,6 +98,11 @@ pub(crate) fn rule(
     now: Timestamp,
 ) -> Result<Option<Ruling>, ErrorCode> {
     let facts = read_facts(checked, records, now);
+    // Nobody is named: what is told must not name anybody either.
+    let step = match checked.subject() {
+        None => Some(alike::step(context, view, records, now)?),
+        Some(_) => None,
+    };
     let mut rules = Vec::new();
     let mut verdicts = Vec::new();
     let mut items = Vec::new();
@@ -110,7 +117,12 @@ pub(crate) fn rule(
             rules.extend(ruling.rules);
             verdicts.push(ruling.verdict);
         }
-        let reduced = reduce_all(released, item.category, item.level);
+        let mut reduced = reduce_all(released, item.category, item.level);
+        if let Some(step) = step {
+            let (told, is_changed) = alike::tell(reduced, step);
+            reduced = told;
+            rules.extend(is_changed.then(|| alike::RULE.to_owned()));
+        }
         if !reduced.is_empty() {
             items.push(answer_item(item, &reduced)?);
         }

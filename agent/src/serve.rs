@@ -8,6 +8,7 @@ use crate::{
     context::Context,
     core::{Core, CoreError, Writer},
     csr::TlsIdentity,
+    deletions,
     enrol::endpoint,
     erasure, forget,
     home::{Home, HomeError, io_error},
@@ -262,6 +263,9 @@ async fn run(
     let mut tasks = background(&node, shown);
     let result = tokio::select! {
         failed = retention::keep(&node) => {
+            Err(ServeError::Stopped(failed.err().unwrap_or(ErrorCode::Storage)))
+        }
+        failed = deletions::watch(&node) => {
             Err(ServeError::Stopped(failed.err().unwrap_or(ErrorCode::Storage)))
         }
         failed = suspicion::watch::keep(&node) => {

@@ -158,6 +158,14 @@ pub(crate) async fn complete_handles(node: Node) {
         version.mark_unchanged();
         let meta = state::meta(node.core.view());
         if meta.is_ok_and(|meta| meta.without_handle == 0) {
+            // Other spellings only once everybody can be found at all.
+            if let Err(code) = node.complete_near().await {
+                tracing::info!(%code, pause_ms = pause.as_millis(),
+                    "some people can't be found by other spellings yet; tried again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_RETRY);
+                continue;
+            }
             pause = FIRST_RETRY;
             if version.changed().await.is_err() {
                 return;

@@ -158,6 +158,8 @@ pub struct VerdictRow {
     pub workers: Vec<String>,
     /// Whether a second person has to agree before it counts.
     pub awaits_second: bool,
+    /// The own record that it is about, where only other spellings were found.
+    pub record: Option<String>,
 }
 
 /// The answer that this agency gave.

@@ -11,11 +11,11 @@ pub use agreement::{
     AgreementChange, AgreementLine, AgreementParty, AgreementSignature, AgreementTerms, Change,
     Edition,
 };
+pub use resumption::{MAX_RESUMED, Resumption};
 pub use signatories::{
     ENDORSEMENT_TYPE, Endorsed, Endorsement, MAX_ALL_SIGNATORIES, MAX_ENDORSEMENTS,
     MAX_SIGNATORIES, Signatories, can_sign,
 };
-pub use resumption::{MAX_RESUMED, Resumption};
 
 use crate::{
     bytes::{Bytes, Commitment, Digest, PublicKey, Signature},

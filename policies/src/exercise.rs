@@ -11,6 +11,7 @@
 //! [`LocalPdp`](crate::LocalPdp).
 
 mod agreement_words;
+mod asked;
 mod check;
 mod events;
 mod expect;

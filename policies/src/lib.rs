@@ -2,14 +2,15 @@
 //!
 //! In scope: the federation's rules as data (`library/core`, and `library/packs` for what the law
 //! of one jurisdiction adds) and the decision over them ([`CedarPdp`]), the holder's own policy
-//! ([`LocalPdp`]), the texts of reasons in English and French ([`texts`]), and the rules' test
-//! cases as data ([`cases`]).
+//! ([`LocalPdp`]), whether the codes of stage 2 say who it is ([`alike`]), the texts of reasons in
+//! English and French ([`texts`]), and the rules' test cases as data ([`cases`]).
 //! Out of scope: collecting the facts of the matter, enforcing, logging; signatures of bundles;
 //! files, clocks, sockets. Text comes in as strings, time as a parameter.
 //!
 //! Everything fails closed. A bundle with an error or a warning anywhere is refused whole; an
 //! error during a decision is a denial (`policy_error`), never a release.
 
+pub mod alike;
 #[cfg(feature = "beside")]
 pub mod beside;
 pub mod bundle;

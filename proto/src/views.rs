@@ -5,6 +5,7 @@ mod audit_cases;
 mod bundles;
 mod papers;
 mod preview;
+mod warnings;
 
 pub use audit_cases::{AuditCaseView, AuditReason};
 pub use bundles::{BundleProposal, BundleView, RulesStatus};
@@ -12,6 +13,7 @@ pub use papers::{
     AgreementStep, AgreementView, AgreementWarning, ConsentImport, ConsentView, ConsentsEnding,
 };
 pub use preview::{HolderPreview, MissingView, PreviewItem, PreviewLimit, PreviewView};
+pub use warnings::{Copies, DeletionView, FewAlike, NearRecord};
 
 use passerelle_model::{
     pdp::{ItemRuling, Obligation},
@@ -149,6 +151,9 @@ pub struct AgentStatus {
     pub facts: u64,
     /// People whose handle is not known yet (the broker was unreachable at import).
     pub without_handle: u64,
+    /// People who can't be found by other spellings yet; at most some thousands are counted.
+    #[serde(default)]
+    pub without_near: u64,
     /// Size of the tree that this witness cosigned last.
     pub witness_size: u64,
     /// The root of that tree, hexadecimal.
@@ -208,6 +213,12 @@ pub struct AgentStatus {
     /// Those whose deadline is over.
     #[serde(default)]
     pub audit_cases_overdue: u64,
+    /// Answers to look at early, since their case ended without a concern.
+    #[serde(default)]
+    pub deletions: u64,
+    /// Those whose deadline is over.
+    #[serde(default)]
+    pub deletions_overdue: u64,
     /// Workers who may look at audit cases.
     #[serde(default)]
     pub reviewers: u64,
@@ -335,6 +346,12 @@ pub struct CaseView {
     pub outcome: Option<String>,
     /// The person, if known here.
     pub person: Option<String>,
+    /// At whoever opened it, up to stage 2: that too few people share what is on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub few_alike: Option<FewAlike>,
+    /// What became of the facts that this agency gave in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<Copies>,
 }
 
 /// A thing that was done and is in the log, or why it was not.
@@ -432,6 +449,13 @@ pub struct RequestView {
     pub stopped: Option<String>,
     /// Whether the holder's record was found, at the holder under review.
     pub record_found: Option<bool>,
+    /// At the holder, of a request that also asks for other spellings: the own records that are
+    /// near, for a person to compare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near: Option<Vec<NearRecord>>,
+    /// At the holder, of a request that names nobody: that too few people share what is on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub few_alike: Option<FewAlike>,
     /// Index of the log entry at which each step happened.
     pub trail: Vec<TrailStep>,
 }

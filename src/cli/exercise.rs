@@ -116,12 +116,20 @@ const SHIPPED: &[(&str, &str)] = &[
         include_str!("../../docs/exercises/6-the-agreement-ends-at-midnight.yaml"),
     ),
     (
+        "8-two-spellings",
+        include_str!("../../docs/exercises/8-two-spellings.yaml"),
+    ),
+    (
         "9-a-mentor-at-the-table",
         include_str!("../../docs/exercises/9-a-mentor-at-the-table.yaml"),
     ),
     (
         "10-a-clinic-offline-for-two-days",
         include_str!("../../docs/exercises/10-a-clinic-offline-for-two-days.yaml"),
+    ),
+    (
+        "12-a-small-town",
+        include_str!("../../docs/exercises/12-a-small-town.yaml"),
     ),
 ];
 

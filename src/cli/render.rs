@@ -10,12 +10,14 @@ pub(crate) use requests::{decided_item, plain, status_words};
 pub(super) use requests::{inbox, request, requests};
 
 use super::{
+    Lang,
     agent::bundle::in_force_text,
     output::{fields, table},
 };
 use passerelle_model::error::ErrorCode;
 use passerelle_proto::views::{
-    AgentStatus, AgreementView, AgreementWarning, AuditLine, AuditPage, CaseView, ImportReport,
+    AgentStatus, AgreementView, AgreementWarning, AuditLine, AuditPage, CaseView, Copies, FewAlike,
+    ImportReport,
 };
 use std::fmt::Write as _;
 
@@ -85,6 +87,7 @@ pub(super) fn agent_status(status: &AgentStatus) -> String {
         ("statements to send", status.outbox.to_string()),
         ("inbox", format!("{} to review", status.reviews)),
         ("audit cases", audit_case_counts(status)),
+        ("to erase or keep", deletions(status)),
         ("consents", consents::ending(status.consents_ending)),
         ("suspended", status.suspended.join(", ")),
         ("members", status.members.join(", ")),
@@ -175,6 +178,27 @@ fn fork_proofs(status: &AgentStatus) -> String {
         0 => String::new(),
         n => format!("{n} proofs in `forks/` that the log was rewritten: tell every member"),
     }
+}
+
+/// Shown only if there is something to look at.
+fn deletions(status: &AgentStatus) -> String {
+    match (status.deletions, status.deletions_overdue) {
+        (0, _) => String::new(),
+        (n, 0) => format!("{n} answers of cases without a concern"),
+        (n, overdue) => format!("{n} answers of cases without a concern, {overdue} OVERDUE"),
+    }
+}
+
+/// What became of the facts that this agency gave in a case.
+fn copies(copies: Option<&Copies>) -> String {
+    let Some(copies) = copies else {
+        return String::new();
+    };
+    let mut text = format!("{} given, {} erased", copies.given, copies.erased);
+    if !copies.kept_by.is_empty() {
+        let _infallible = write!(text, "; the rest at {}", copies.kept_by.join(", "));
+    }
+    text
 }
 
 /// Open and overdue, and what keeps questions from being recognised or looked at.
@@ -307,8 +331,17 @@ pub(super) fn agreements(views: &[AgreementView]) -> String {
     none_if_empty(out, "no agreements")
 }
 
+/// The warning that what may be told at stage 2 would say who it is; nothing if it would not.
+fn few_alike(few: Option<&FewAlike>, lang: Lang) -> String {
+    let said = |few: &FewAlike| match lang {
+        Lang::En => format!("\nWARNING: {}\n", few.explained_en),
+        Lang::Fr => format!("\nATTENTION : {}\n", few.explained_fr),
+    };
+    few.map(said).unwrap_or_default()
+}
+
 /// Cases.
-pub(super) fn cases(views: &[CaseView]) -> String {
+pub(super) fn cases(views: &[CaseView], lang: Lang) -> String {
     let mut out = String::new();
     for view in views {
         let agencies: Vec<_> = view
@@ -326,7 +359,9 @@ pub(super) fn cases(views: &[CaseView]) -> String {
             ("agencies", agencies.join(", ")),
             ("plan", view.plan.join(", ")),
             ("closed", view.outcome.clone().unwrap_or_default()),
+            ("answers", copies(view.copies.as_ref())),
         ]));
+        out.push_str(&few_alike(view.few_alike.as_ref(), lang));
         out.push('\n');
     }
     none_if_empty(out, "no cases")

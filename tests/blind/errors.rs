@@ -121,6 +121,7 @@ async fn others(offices: &mut Offices) -> Result<()> {
         request: "req-00112233445566778899aabbccddeeff".to_owned(),
         verdict: bad("bad verdict"),
         worker: offices.workers[POLICE].clone(),
+        record: bad("bad record"),
     };
     refused(node.review(review).await, "a bad verdict was taken");
     let person = v1::Person {

@@ -42,8 +42,10 @@ scenarios! {
     the_police_ask_for_a_diagnosis: "4-police-ask-for-a-diagnosis";
     somebody_moves_to_another_province: "5-moving-to-another-province";
     an_agreement_ends_at_midnight: "6-the-agreement-ends-at-midnight";
+    a_name_is_spelled_in_two_ways: "8-two-spellings";
     a_mentor_comes_to_the_table: "9-a-mentor-at-the-table";
     a_clinic_is_offline_for_two_days: "10-a-clinic-offline-for-two-days";
+    one_case_is_in_a_small_town: "12-a-small-town";
 }
 
 /// What an exercise expects is really looked at: one that expects something else fails.

@@ -190,7 +190,7 @@ impl Play {
 
     async fn consent(&self, consent: &Consent) -> Result<Ran> {
         let days = consent.lasts_days.unwrap_or(180).to_string();
-        let mut args = vec!["--person", self.town.person(&consent.person)?];
+        let mut args = vec!["--person", self.town.person(&consent.by, &consent.person)?];
         args.extend(texts("--category", &consent.categories));
         args.extend(texts("--purpose", &consent.purposes));
         args.extend(texts("--recipient", &consent.recipients));
@@ -298,7 +298,7 @@ impl Play {
             args.extend(["--profile", profile]);
         }
         if let Some(person) = &open.person {
-            args.extend(["--person", self.town.person(person)?]);
+            args.extend(["--person", self.town.person(&open.by, person)?]);
         }
         let ran = self
             .town
@@ -365,7 +365,11 @@ impl Play {
         args.extend(["--justification", "as the exercise tells"]);
         args.extend(texts("--item", &items));
         if let Some(person) = &ask.about {
-            args.extend(["--person", self.town.person(person)?]);
+            args.extend(["--person", self.town.person(&requester, person)?]);
+        }
+        if ask.near {
+            self.town.is_indexed(&ask.to).await?;
+            args.push("--near");
         }
         if let Some(kind) = &ask.emergency {
             args.extend(["--emergency", kind]);
@@ -390,14 +394,20 @@ impl Play {
             names_somebody: ask.about.is_some(),
         };
         self.questions.insert(ask.id.clone(), asked);
-        self.see(&ask.id, &ask.sees).await
+        self.see(&ask.id, &ask.sees).await?;
+        self.is_told(&ask.id, &ask.to, &ask.expect).await
     }
 
     async fn answer(&self, answer: &Answer) -> Result<Ran> {
         let holder = self.town.agency_of(&answer.by)?;
         let request = &self.asked(&answer.question)?.request;
         let verb = answer.verdict.replace('_', "-");
-        let args = [request, "--worker", &answer.by];
+        let mut args = vec![request.as_str(), "--worker", &answer.by];
+        let record = match &answer.record {
+            Some(person) => Some(self.is_shown_near(answer, &holder, person).await?),
+            None => None,
+        };
+        args.extend(record.iter().flat_map(|record| ["--record", record]));
         self.town.federation.agent_cli(&holder, &verb, &args).await
     }
 }

@@ -22,6 +22,7 @@ pub(crate) struct Script {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Agency {
     pub(crate) sector: String,
+    pub(crate) population: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,6 +40,8 @@ const fn yes() -> bool {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Person {
     pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) spelled: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -46,6 +49,7 @@ pub(crate) struct Fact {
     pub(crate) holder: String,
     pub(crate) person: String,
     pub(crate) category: String,
+    pub(crate) code: Option<String>,
     #[serde(default)]
     pub(crate) record: Record,
 }
@@ -181,6 +185,8 @@ pub(crate) struct Ask {
     pub(crate) consent: Option<String>,
     pub(crate) agreement: Option<String>,
     pub(crate) emergency: Option<String>,
+    #[serde(default)]
+    pub(crate) near: bool,
     #[serde(rename = "why")]
     pub(crate) _why: Option<serde_json::Value>,
     #[serde(default)]
@@ -202,6 +208,7 @@ pub(crate) struct Expected {
     pub(crate) decision: String,
     pub(crate) rules: Option<Vec<String>>,
     pub(crate) obligations: Option<String>,
+    pub(crate) said: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -210,6 +217,7 @@ pub(crate) struct Answer {
     pub(crate) question: String,
     pub(crate) by: String,
     pub(crate) verdict: String,
+    pub(crate) record: Option<String>,
 }
 
 /// Reads a file.

@@ -2,14 +2,17 @@
 
 use crate::{
     play::{Asked, Play},
-    script::Views,
+    script::{Answer, Expected, Views},
     town::{OVERSIGHT, PATIENCE},
 };
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use passerelle_model::request::Status;
 use passerelle_proto::views::{RequestLine, RequestView};
 use passerelle_tests::office::within;
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// What nobody may see is looked for once more after so long.
 const STILL: Duration = Duration::from_millis(1_500);
@@ -65,6 +68,59 @@ impl Play {
         federation
             .show(&asked.requester, &asked.request, &asked.worker)
             .await
+    }
+
+    /// Checks how finely the requester was told what names nobody, and that whoever works at the
+    /// holder is warned of it.
+    pub(crate) async fn is_told(
+        &self,
+        question: &str,
+        holder: &str,
+        expected: &BTreeMap<String, Expected>,
+    ) -> Result<()> {
+        let said = |(name, e): (&String, &Expected)| Some((name.clone(), e.said.clone()?));
+        let expected: BTreeMap<_, _> = expected.iter().filter_map(said).collect();
+        if expected.is_empty() {
+            return Ok(());
+        }
+        let asked = self.asked(question)?;
+        let view = self.shown(asked).await?;
+        let answer = view.answer.context("no answer")?;
+        for (category, wanted) in &expected {
+            let item = answer.items.iter().find(|i| i.category == *category);
+            let values = &item.with_context(|| category.clone())?.values;
+            let told: BTreeSet<_> = values.iter().map(how_finely).collect();
+            ensure!(told == BTreeSet::from([wanted.as_str()]), "{values:?}");
+        }
+        let anybody = self.town.somebody_of(holder)?;
+        let federation = &self.town.federation;
+        let shown = federation.show(holder, &asked.request, &anybody).await?;
+        let less = expected.values().any(|said| said != "as_recorded");
+        ensure!(
+            shown.few_alike.is_some() == less,
+            "{holder}: {:?}",
+            shown.few_alike
+        );
+        Ok(())
+    }
+
+    /// The record of `person` at the holder, which shows it beside the question as a near one.
+    pub(crate) async fn is_shown_near(
+        &self,
+        answer: &Answer,
+        holder: &str,
+        person: &str,
+    ) -> Result<String> {
+        let record = self.town.record_of(person)?;
+        let request = &self.asked(&answer.question)?.request;
+        let shown = self
+            .town
+            .federation
+            .show(holder, request, &answer.by)
+            .await?;
+        let near = shown.near.context("no other spellings")?;
+        ensure!(near.iter().any(|n| n.record == record), "{near:?}");
+        Ok(record)
     }
 
     async fn of_the_requester(&self, asked: &Asked) -> Result<&'static str> {
@@ -143,6 +199,10 @@ impl Play {
             "nothing"
         })
     }
+}
+
+fn how_finely(value: &serde_json::Value) -> &str {
+    value["generalised"].as_str().unwrap_or("as_recorded")
 }
 
 /// Where it stands for whoever does not open the answer.

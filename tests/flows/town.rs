@@ -25,8 +25,8 @@ pub(crate) struct Town {
     pub(crate) script: Script,
     clock: FalseClock,
     ahead_s: i64,
-    /// Person files by name.
-    people: BTreeMap<String, String>,
+    /// Person files by agency and name.
+    people: BTreeMap<(String, String), String>,
 }
 
 fn now_s() -> i64 {
@@ -75,8 +75,9 @@ impl Town {
         agencies.chain([OVERSIGHT]).collect()
     }
 
-    pub(crate) fn person(&self, name: &str) -> Result<&str> {
-        let file = self.people.get(name);
+    /// As an agency writes the name.
+    pub(crate) fn person(&self, agency: &str, name: &str) -> Result<&str> {
+        let file = self.people.get(&(agency.to_owned(), name.to_owned()));
         file.map(String::as_str)
             .with_context(|| format!("nobody is `{name}`"))
     }
@@ -128,13 +129,17 @@ impl Town {
             .filter(|(_, w)| !w.trained)
             .map(|(id, _)| id.as_str())
             .collect();
-        self.say_who_is_not_trained(agency, &untrained)
+        self.settle(agency, &untrained)
     }
 
-    /// As an administrator does it, in `agent.toml`.
-    fn say_who_is_not_trained(&self, agency: &str, ids: &BTreeSet<&str>) -> Result<()> {
+    /// As an administrator does it, in `agent.toml`: who is not trained, how many people live there.
+    fn settle(&self, agency: &str, ids: &BTreeSet<&str>) -> Result<()> {
         let path = self.federation.agent_dir(agency).join("agent.toml");
         let mut settings: toml::Table = toml::from_str(&std::fs::read_to_string(&path)?)?;
+        let entry = self.script.agencies.get(agency);
+        if let Some(population) = entry.and_then(|a| a.population) {
+            settings.insert("population".to_owned(), population.into());
+        }
         let workers = settings
             .get_mut("workers")
             .and_then(toml::Value::as_array_mut);
@@ -153,11 +158,59 @@ impl Town {
 
     fn write_people(&mut self) -> Result<()> {
         for (place, (name, person)) in self.script.people.iter().enumerate() {
-            let (given, family) = person.name.split_once(' ').context("one name only")?;
-            let file = self.federation.person(family, given, &birth(place))?;
-            self.people.insert(name.clone(), file);
+            let born = self.born(place, name)?;
+            for agency in self.script.agencies.keys() {
+                let (given, family) = written(person, agency)?;
+                let file = self.federation.person(family, given, &born)?;
+                self.people.insert((agency.clone(), name.clone()), file);
+            }
         }
         Ok(())
+    }
+
+    /// The code that is on record of somebody in `category`, wherever.
+    fn known(&self, person: &str, category: &str) -> Option<&str> {
+        let facts = self.script.facts.iter();
+        let mut facts = facts.filter(|f| f.person == person && f.category == category);
+        facts.find_map(|fact| fact.code.as_deref())
+    }
+
+    /// The birth date of the person in this place, of the age on record if there is one.
+    fn born(&self, place: usize, name: &str) -> Result<String> {
+        let year = match self.known(name, "age_band") {
+            None | Some("25-44") => 1990,
+            Some("0-11") => 2018,
+            Some("12-14") => 2012,
+            Some("15-17") => 2009,
+            Some("18-24") => 2004,
+            Some("45-64") => 1970,
+            Some("65+") => 1950,
+            Some(other) => anyhow::bail!("`{other}` is no band of age"),
+        };
+        Ok(format!("{year}-02-{:02}", place + 1))
+    }
+
+    /// The source's id of somebody's record, at whichever agency.
+    pub(crate) fn record_of(&self, person: &str) -> Result<String> {
+        let place = self.script.people.keys().position(|name| name == person);
+        Ok(place.context("nobody")?.to_string())
+    }
+
+    /// Waits until an agency's own people can be found by other spellings too.
+    pub(crate) async fn is_indexed(&self, agency: &str) -> Result<()> {
+        let what = format!("the people of `{agency}` to be found by other spellings");
+        within(PATIENCE, &what, || async {
+            let status = self.federation.agent_status(agency).await?;
+            Ok((status.context("no status")?.without_near == 0).then_some(()))
+        })
+        .await
+    }
+
+    /// Somebody who works at an agency.
+    pub(crate) fn somebody_of(&self, agency: &str) -> Result<String> {
+        let mut workers = self.script.workers.iter();
+        let found = workers.find(|(_, w)| w.agency == agency);
+        Ok(found.map_or("somebody", |(id, _)| id).to_owned())
     }
 
     fn holders(&self) -> Vec<String> {
@@ -168,11 +221,14 @@ impl Town {
     /// Brings an agency's facts in: one column for each fact, filled for its person alone.
     async fn import(&self, agency: &str) -> Result<()> {
         let facts = self.script.facts.iter().filter(|f| f.holder == agency);
+        let all: Vec<_> = facts.collect();
+        // Age and gender are no facts of a file's: a node knows them from the person.
+        let facts = all.iter().copied().filter(|f| !is_of_the_person(f));
         let facts: Vec<_> = facts.enumerate().collect();
         let mut mapping = "source_id = \"no\"\ndate_formats = [\"YYYY-MM-DD\"]\n\
-             [person]\nfamily_name = \"family\"\ngiven_name = \"given\"\nbirth_date = \"born\"\n"
+             [person]\nfamily_name = \"family\"\ngiven_name = \"given\"\nbirth_date = \"born\"\nsex = \"sex\"\n"
             .to_owned();
-        let mut csv = "no,family,given,born".to_owned();
+        let mut csv = "no,family,given,born,sex".to_owned();
         for (place, fact) in &facts {
             let record = fact.record;
             let yes = |is: bool| if is { "yes" } else { "no" };
@@ -195,14 +251,17 @@ impl Town {
         }
         csv.push('\n');
         for (number, (name, person)) in self.script.people.iter().enumerate() {
-            if !facts.iter().any(|(_, fact)| fact.person == *name) {
+            if !all.iter().any(|fact| fact.person == *name) {
                 continue;
             }
-            let (given, family) = person.name.split_once(' ').context("one name only")?;
-            write!(csv, "{number},{family},{given},{}", birth(number))?;
+            let (given, family) = written(person, agency)?;
+            let (born, sex) = (self.born(number, name)?, self.known(name, "gender"));
+            let sex = sex.unwrap_or_default();
+            write!(csv, "{number},{family},{given},{born},{sex}")?;
             for (place, fact) in &facts {
+                let code = fact.code.clone().unwrap_or(format!("code-{place}"));
                 match fact.person == *name {
-                    true => write!(csv, ",yes,code-{place},words of {place}")?,
+                    true => write!(csv, ",yes,{code},words of {place}")?,
                     false => csv.push_str(",no,,"),
                 }
             }
@@ -223,7 +282,12 @@ impl Town {
     }
 }
 
-/// Of the person in this place. Synthetic.
-fn birth(place: usize) -> String {
-    format!("1990-02-{:02}", place + 1)
+/// Given and family name, as an agency writes them.
+fn written<'a>(person: &'a script::Person, agency: &str) -> Result<(&'a str, &'a str)> {
+    let name = person.spelled.get(agency).unwrap_or(&person.name);
+    name.split_once(' ').context("one name only")
+}
+
+fn is_of_the_person(fact: &script::Fact) -> bool {
+    matches!(fact.category.as_str(), "age_band" | "gender")
 }

@@ -2,14 +2,15 @@
 
 use super::{Reply, document, done, input, refuse, refused};
 use crate::{
-    asked_by, entropy, erasure,
+    alike, asked_by, entropy, erasure,
     event::{Event, Verdict},
     holder::storage,
+    near_index,
     node::{NOTICE_TIMEOUT, Node, Settled},
     person::Person,
     render,
     requester::{self, Question},
-    review,
+    review::{self, Word},
     state::{self, AskRow},
     suspicion::{
         Action,
@@ -38,7 +39,13 @@ const MAX_JUSTIFICATION_BYTES: usize = 3_000;
 pub(super) async fn ask(node: &Node, request: v1::AskRequest) -> Reply {
     let question = question(node, &request)?;
     let person = request.person.as_ref().map(input::person).transpose()?;
-    let (id, statement) = match asked(node, question, person.as_ref()).await? {
+    if request.near && person.is_none() {
+        return Err(refuse(
+            ErrorCode::OutOfRange,
+            "other spellings are asked for with a person",
+        ));
+    }
+    let (id, statement) = match asked(node, question, person.as_ref(), request.near).await? {
         (id, Passage::Sent, statement) => (id, statement),
         (id, Passage::Held(case, found), _) => {
             return Err(refuse(ErrorCode::Held, texts::held(&case, &id, &found)));
@@ -75,6 +82,7 @@ async fn asked(
     node: &Node,
     mut question: Question,
     person: Option<&Person>,
+    near: bool,
 ) -> Result<(RequestId, Passage, Option<Digest>), Status> {
     let now = node.clock.now();
     let context = Arc::clone(&node.context);
@@ -87,6 +95,15 @@ async fn asked(
     if let Some(person) = person.filter(|_| action != Some(Action::Block)) {
         match node.handle(person).await {
             Ok(handle) => question.subject = Some(handle),
+            Err(code) if action.is_some_and(Action::stops) => away = Some(code),
+            Err(code) => return Err(refused(code)),
+        }
+    }
+    if let Some(person) = person.filter(|_| near && away.is_none())
+        && action != Some(Action::Block)
+    {
+        match node.near_handles(person).await {
+            Ok(handles) => question.near = handles,
             Err(code) if action.is_some_and(Action::stops) => away = Some(code),
             Err(code) => return Err(refused(code)),
         }
@@ -193,6 +210,7 @@ fn question(node: &Node, request: &v1::AskRequest) -> Result<Question, Status> {
         justification: request.justification.clone(),
         worker: input::worker(node, &request.worker)?,
         not_after: node.clock.now().plus_s(valid_s),
+        near: Vec::new(),
     })
 }
 
@@ -258,7 +276,21 @@ async fn view(node: &Node, id: RequestId, worker: String) -> Result<RequestView,
     let row = row.ok_or_else(|| refused(ErrorCode::UnknownRequest))?;
     // A context that does not open is shown as missing: the requester sees to it.
     let asked = asked_by::open_context(&node.context, view, &id).ok();
-    Ok(render::hold_view(me(node), &row, asked))
+    let near = asked.as_ref().map(|asked| asked.near.clone());
+    let mut shown = render::hold_view(me(node), &row, asked);
+    if let Some(near) = near.filter(|near| !near.is_empty()) {
+        let records = near_index::shown(&node.context.vault, view, &near);
+        shown.near = Some(records.map_err(refused)?);
+    }
+    if let Some(case) = &row.case
+        && asked_by::names_nobody(view, &id).map_err(refused)?
+    {
+        let now = node.clock.now();
+        // May look at thousands of people: not on a thread that serves others.
+        let warned = tokio::task::block_in_place(|| alike::warning(&node.context, view, case, now));
+        shown.few_alike = warned.map_err(refused)?;
+    }
+    Ok(shown)
 }
 
 pub(super) async fn review(node: &Node, request: v1::ReviewRequest) -> Reply {
@@ -275,6 +307,11 @@ pub(super) async fn review(node: &Node, request: v1::ReviewRequest) -> Reply {
             ));
         }
     };
+    let word = Word {
+        verdict,
+        worker: worker.id,
+        record: (!request.record.is_empty()).then(|| request.record.clone()),
+    };
     let context = Arc::clone(&node.context);
     let now = node.clock.now();
     let reviewed = id.clone();
@@ -282,8 +319,7 @@ pub(super) async fn review(node: &Node, request: v1::ReviewRequest) -> Reply {
         .core
         .write(now, move |view| {
             let trust = context.trust(view).map_err(storage)?;
-            let events =
-                review::review(&context, view, &trust, &reviewed, verdict, &worker.id, now)?;
+            let events = review::review(&context, view, &trust, &reviewed, word, now)?;
             let statement = events.iter().find_map(|event| match event {
                 Event::Stated(stated) => Some(stated.envelope.digest()),
                 _ => None,
@@ -295,7 +331,14 @@ pub(super) async fn review(node: &Node, request: v1::ReviewRequest) -> Reply {
             Ok((events, refused.map_or(Ok(statement), Err)))
         })
         .await
-        .map_err(refused)?
+        .map_err(|code| match code {
+            ErrorCode::OutOfRange => refuse(
+                code,
+                "say with `--record` which of the records near it is the person, as `agent show` \
+                 lists them, the same that a first person chose; or `agent cannot-say`",
+            ),
+            code => refused(code),
+        })?
         .map_err(refused)?;
     let settled = match statement {
         Some(statement) => node.settled(&statement).await.map_err(refused)?,

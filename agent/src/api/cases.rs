@@ -1,7 +1,7 @@
 //! Cases at a table: opened, moved through the stages, closed, shown.
 
 use super::{Reply, document, input, refuse, refused, say};
-use crate::{entropy, holder::storage, names, node::Node, render, state};
+use crate::{alike, deletions, entropy, holder::storage, names, node::Node, render, state};
 use passerelle_model::{
     commitment::{Field, Opening},
     error::ErrorCode,
@@ -96,16 +96,23 @@ fn subject(node: &Node, row: &Case, stage: Stage) -> Result<Option<Opening>, Sta
 pub(super) fn show(node: &Node, request: &v1::ShowCasesRequest) -> Reply {
     let view = node.core.view();
     let failed = |e| refused(storage(e));
-    let rows = match input::optional_id::<CaseId>("case", &request.case)? {
-        Some(id) => {
-            let row = state::case(view, &id).map_err(failed)?;
-            vec![row.ok_or_else(|| refused(ErrorCode::UnknownCase))?]
+    let render = |row| render::case_view(&node.context.vault, view, row).map_err(failed);
+    if let Some(id) = input::optional_id::<CaseId>("case", &request.case)? {
+        let row = state::case(view, &id).map_err(failed)?;
+        let row = row.ok_or_else(|| refused(ErrorCode::UnknownCase))?;
+        let names_nobody = row.stage <= Stage::DeIdentified && row.outcome.is_none();
+        let mut shown = render(row)?;
+        shown.copies = deletions::copies(view, &id).map_err(failed)?;
+        if names_nobody {
+            let now = node.clock.now();
+            // May look at thousands of people: not on a thread that serves others.
+            let warned =
+                tokio::task::block_in_place(|| alike::warning(&node.context, view, &id, now));
+            shown.few_alike = warned.map_err(refused)?;
         }
-        None => state::cases(view).map_err(failed)?,
-    };
-    let views: Result<Vec<_>, _> = rows
-        .into_iter()
-        .map(|row| render::case_view(&node.context.vault, view, row))
-        .collect();
-    document(&views.map_err(failed)?)
+        return document(&vec![shown]);
+    }
+    let rows = state::cases(view).map_err(failed)?;
+    let views: Result<Vec<_>, _> = rows.into_iter().map(render).collect();
+    document(&views?)
 }

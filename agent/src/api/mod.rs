@@ -12,6 +12,7 @@ mod bundles;
 mod cases;
 mod consent_files;
 mod consents;
+mod deletions;
 pub mod input;
 mod people;
 mod preview;
@@ -19,6 +20,7 @@ mod preview;
 use crate::{
     event::Event,
     holder::storage,
+    near_index,
     node::{Node, Settled},
     seals, state,
     suspicion::{record, verdict},
@@ -108,6 +110,9 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
     let link = node.link.state();
     let trust = node.trust()?;
     let workers = &node.context.config.workers;
+    let days = node.context.config.deletion_review_days;
+    let deletions = crate::deletions::waiting(node.core.view(), days, node.clock.now());
+    let deletions = deletions.map_err(storage)?;
     let waiting = record::waiting(node.core.view(), node.clock.now()).map_err(storage)?;
     Ok(views::AgentStatus {
         agency: membership.agency.to_string(),
@@ -119,6 +124,7 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
         people: meta.people,
         facts: meta.facts,
         without_handle: meta.without_handle,
+        without_near: near_index::count_without(node.core.view()).map_err(storage)?,
         witness_size: meta.witness.size,
         witness_root: meta.witness.root.to_hex(),
         origin: node.context.identity.anchors.log.name().to_owned(),
@@ -144,6 +150,8 @@ fn status(node: &Node) -> Result<views::AgentStatus, ErrorCode> {
         min_witnesses: node.context.config.min_witnesses,
         audit_cases: waiting.0,
         audit_cases_overdue: waiting.1,
+        deletions: deletions.0,
+        deletions_overdue: deletions.1,
         reviewers: workers.iter().filter(|w| verdict::may_review(w)).count() as u64,
         unnamed_workers: workers.iter().filter(|w| w.name.is_none()).count() as u64,
         suspended: record::suspended(node.core.view()).map_err(storage)?,
@@ -253,6 +261,14 @@ impl v1::node_server::Node for NodeService {
 
     async fn erase(&self, request: Request<v1::EraseRequest>) -> Reply {
         asking::erase(&self.node, request.into_inner()).await
+    }
+
+    async fn list_deletions(&self, _: Request<v1::ListDeletionsRequest>) -> Reply {
+        deletions::list(&self.node)
+    }
+
+    async fn keep_after_case(&self, request: Request<v1::KeepAfterCaseRequest>) -> Reply {
+        deletions::keep(&self.node, request.into_inner()).await
     }
 
     async fn audit_entries(&self, request: Request<v1::AuditEntriesRequest>) -> Reply {

@@ -10,6 +10,7 @@ use crate::{
     state::Weight,
 };
 use passerelle_model::vocabulary::{Category, Level};
+use passerelle_policies::alike::Generalised;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -43,6 +44,9 @@ pub struct ReducedFact {
     /// Level 4: when it was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub date: Option<Date>,
+    /// Told less finely than the level allows: too few people share what is on record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generalised: Option<Generalised>,
 }
 
 impl fmt::Debug for ReducedFact {
@@ -72,6 +76,7 @@ pub fn reduce(fact: &Fact, level: Level) -> ReducedFact {
         kind: Some(fact.kind).filter(|_| at(Level::Coded)),
         text: fact.text.clone().filter(|_| at(Level::Detail)),
         date: fact.date.filter(|_| at(Level::Detail)),
+        generalised: None,
     }
 }
 

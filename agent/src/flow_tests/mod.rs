@@ -1,18 +1,21 @@
 //! Two agents without a broker: the test plays the broker's part.
 
 mod consents;
+mod deletions;
 mod exchange;
 mod held_back;
 mod hostile;
 mod imports;
 mod late;
 mod names;
+mod near;
 mod override_reviews;
 mod postponed;
 mod preview;
 mod retention;
 mod rules;
 mod seals;
+mod small_town;
 mod suspicion;
 mod upkeep;
 
@@ -149,10 +152,27 @@ impl Agent {
         worker: &'static str,
         at: Timestamp,
     ) -> Result<Vec<&'static str>, ErrorCode> {
+        self.reviews_record(request, verdict, worker, None, at)
+    }
+
+    /// The same, about an own record that is near what was asked for.
+    fn reviews_record(
+        &self,
+        request: &RequestId,
+        verdict: Verdict,
+        worker: &'static str,
+        record: Option<&'static str>,
+        at: Timestamp,
+    ) -> Result<Vec<&'static str>, ErrorCode> {
         let request = request.clone();
         self.write(at, move |context, view| {
             let trust = Trust::load(&context.identity.anchors, view).unwrap();
-            let events = review::review(context, view, &trust, &request, verdict, worker, at)?;
+            let word = review::Word {
+                verdict,
+                worker: worker.to_owned(),
+                record: record.map(str::to_owned),
+            };
+            let events = review::review(context, view, &trust, &request, word, at)?;
             let kinds = kinds(&events);
             Ok((events, kinds))
         })

@@ -62,6 +62,8 @@ pub(super) struct HeldQuestion {
     emergency: Option<EmergencyKind>,
     justification: String,
     not_after: Timestamp,
+    #[serde(default)]
+    near: Vec<Handle>,
 }
 
 impl HeldQuestion {
@@ -76,6 +78,7 @@ impl HeldQuestion {
             emergency: question.emergency,
             justification: question.justification.clone(),
             not_after: question.not_after,
+            near: question.near.clone(),
         }
     }
 
@@ -97,6 +100,7 @@ impl HeldQuestion {
             justification: self.justification,
             worker,
             not_after: self.not_after,
+            near: self.near,
         }
     }
 

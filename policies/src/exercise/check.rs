@@ -211,10 +211,16 @@ impl Checker {
             .iter()
             .filter_map(|fact| {
                 let (holder, person) = (self.agency(&fact.holder), self.person(&fact.person));
+                let code = fact.code.as_ref();
+                if let Some(code) = code.filter(|code| !is_code(&code.value)) {
+                    let form = "1 to 64 letters, digits, hyphens, dots, underscores or plus signs";
+                    self.wrong(code.referenced, format!("not a code: expected {form}"));
+                }
                 Some(Fact {
                     holder: holder?,
                     person: person?,
                     category: fact.category,
+                    code: code.map(|code| code.value.clone()),
                     record: fact.record,
                 })
             })
@@ -250,6 +256,7 @@ impl Checker {
                         id,
                         sector: entry.value.sector,
                         name: entry.value.name.clone(),
+                        population: entry.value.population,
                     });
                 }
                 Err(error) => self.wrong(entry.referenced, format!("`{key}`: {error}")),
@@ -272,8 +279,19 @@ impl Checker {
             if name.trim().is_empty() || name.chars().count() > 100 {
                 self.wrong(entry.referenced, "a name has 1 to 100 characters");
             }
-            let about = entry.value.about.clone();
-            self.people.insert(key.clone(), Person { name, about });
+            let mut spelled = BTreeMap::new();
+            for (agency, other) in &entry.value.spelled {
+                let at = Spanned::new(agency.clone(), other.referenced, other.defined);
+                if let Some(agency) = self.agency(&at) {
+                    spelled.insert(agency, other.value.clone());
+                }
+            }
+            let person = Person {
+                name,
+                spelled,
+                about: entry.value.about.clone(),
+            };
+            self.people.insert(key.clone(), person);
         }
         agencies
     }
@@ -287,6 +305,11 @@ impl Checker {
             );
         }
     }
+}
+
+fn is_code(text: &str) -> bool {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._+".contains(&b);
+    (1..=64).contains(&text.len()) && text.bytes().all(fits)
 }
 
 fn is_name(text: &str) -> bool {

@@ -4,18 +4,15 @@
 //! state machine takes them, which only playing shows.
 
 use super::{
+    asked::{expect, found, items, reliance},
     check::{Checker, Opened},
     file::{
         AdvanceEvent, AgreementEvent, AnswerEvent, AskEvent, ConsentEvent, Event as Entry,
-        ExpectEntry, OpenEvent, View, WithdrawEvent,
+        OpenEvent, View, WithdrawEvent,
     },
     moment::Moment,
-    script::{
-        Action, Event, Expected, OVERSIGHT, PERSON, Party, Question, bytes_of, digest_of,
-        opening_of,
-    },
+    script::{Action, Event, OVERSIGHT, PERSON, Party, Question, bytes_of, digest_of, opening_of},
 };
-use crate::rule::parse_obligations;
 use passerelle_model::{
     bytes::{Commitment, Digest, PublicKey},
     canonical,
@@ -23,12 +20,11 @@ use passerelle_model::{
     ids::{AgreementId, CaseId, ConsentId, RequestId},
     statement::{
         AgreementLine, AgreementParty, AgreementSignature, AgreementTerms, Body, CaseAdvance,
-        CaseOpening, ConsentTerms, Edition, Item, MAX_ITEMS, Reliance, Request, Withdrawal,
-        WithdrawalScope,
+        CaseOpening, ConsentTerms, Edition, Request, Withdrawal, WithdrawalScope,
     },
 };
 use serde_saphyr::{Location, Spanned};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// What stands for the sealed context of a question; nobody opens it here.
 pub(super) const CONTEXT: &[u8] = b"exercise";
@@ -335,10 +331,15 @@ fn answer(checker: &mut Checker, event: AnswerEvent) -> Option<Action> {
         checker.wrong(event.by.referenced, reason);
         return None;
     }
+    let record = match &event.record {
+        Some(record) => Some(checker.person(record)?),
+        None => None,
+    };
     Some(Action::Answer {
         question,
         by: event.by.value,
         verdict: event.verdict,
+        record,
     })
 }
 
@@ -362,8 +363,11 @@ fn ask(checker: &mut Checker, at: Moment, event: AskEvent) -> Option<Action> {
     let (worker, holder) = worker.zip(holder).filter(|_| fresh)?;
     let known_to_lead = case.as_ref().filter(|case| case.lead == holder);
     let known_to_lead = known_to_lead.and_then(|case| case.person.clone());
+    let (found, found_near) = found(checker, person.as_deref(), &worker.agency, &holder);
     let question = Question {
-        found: person.clone().or(known_to_lead),
+        found: found.or(known_to_lead),
+        near: event.near,
+        found_near: found_near.filter(|_| event.near),
         worker: event.by.value.clone(),
         requester: worker.agency,
         request: Request {
@@ -392,81 +396,6 @@ fn ask(checker: &mut Checker, at: Moment, event: AskEvent) -> Option<Action> {
     };
     checker.questions.push(question);
     Some(Action::Ask(checker.questions.len() - 1))
-}
-
-fn reliance(checker: &mut Checker, event: &AskEvent) -> Option<Option<Reliance>> {
-    Some(match (&event.consent, &event.agreement) {
-        (None, None) => None,
-        (Some(consent), None) => Some(Reliance::Consent(checker.consent(consent)?)),
-        (None, Some(named)) => Some(Reliance::Agreement(checker.agreement(named)?.0)),
-        (Some(consent), Some(_)) => {
-            let reason = "a question relies on a consent or on an agreement, not on both";
-            checker.wrong(consent.referenced, reason);
-            return None;
-        }
-    })
-}
-
-fn items(checker: &mut Checker, event: &AskEvent) -> Vec<Item> {
-    let items: Vec<_> = event
-        .items
-        .iter()
-        .map(|i| Item {
-            category: i.category,
-            level: i.level,
-        })
-        .collect();
-    let categories: BTreeSet<_> = items.iter().map(|i| i.category).collect();
-    if categories.len() != items.len() || !(1..=MAX_ITEMS).contains(&items.len()) {
-        let reason = format!("a question asks for 1 to {MAX_ITEMS} items, each category once");
-        checker.wrong(event.id.referenced, reason);
-    }
-    items
-}
-
-/// The expectations beside the items.
-fn expect(checker: &mut Checker, event: &AskEvent) -> Vec<Option<Expected>> {
-    for (category, entry) in &event.expect {
-        if !event.items.iter().any(|i| i.category == *category) {
-            let reason = format!("`{category}` is expected but not asked for");
-            checker.wrong(entry.referenced, reason);
-        }
-    }
-    let of = |item: &super::file::ItemEntry| event.expect.get(&item.category);
-    let entries: Vec<_> = event.items.iter().map(of).collect();
-    entries
-        .into_iter()
-        .map(|entry| entry.map(|entry| expected(checker, entry)))
-        .collect()
-}
-
-fn expected(checker: &mut Checker, entry: &Spanned<ExpectEntry>) -> Expected {
-    let place = entry.referenced;
-    for rule in entry.value.rules.iter().flatten() {
-        let named = (rule.clone(), place.line(), place.column());
-        checker.rules_named.push(named);
-    }
-    let obligations = entry.value.obligations.as_deref().map(|list| {
-        if list.is_empty() {
-            return BTreeSet::new();
-        }
-        match parse_obligations(list) {
-            Ok(obligations) => obligations.into_iter().collect(),
-            Err(reason) => {
-                checker.wrong(place, reason);
-                BTreeSet::new()
-            }
-        }
-    });
-    Expected {
-        decision: entry.value.decision,
-        rules: entry
-            .value
-            .rules
-            .as_ref()
-            .map(|r| r.iter().cloned().collect()),
-        obligations,
-    }
 }
 
 fn parties(

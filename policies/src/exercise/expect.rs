@@ -1,8 +1,9 @@
 //! Whether what came out is what the file expects.
 
 use super::{
-    file::View,
+    file::{Said, View},
     script::{Expected, Party, Question},
+    world::Told,
 };
 use passerelle_model::{
     error::ErrorCode,
@@ -64,6 +65,25 @@ fn differences(expected: &Expected, ruling: &Ruling) -> Vec<String> {
         failures.push(format!(
             "expected obligations {wanted:?}, came out as {obligations:?}"
         ));
+    }
+    failures
+}
+
+/// How what was told in the end differs from how finely it should be.
+pub(super) fn unsaid(question: &Question, told: Option<&Told>) -> Vec<String> {
+    let mut failures = Vec::new();
+    for (item, expected) in question.items().iter().zip(&question.expect) {
+        let Some(wanted) = expected.as_ref().and_then(|e| e.said) else {
+            continue;
+        };
+        let came = told.and_then(|told| told.get(&item.category));
+        let came = came.map(|how| Said::from(*how));
+        if came != Some(wanted) {
+            failures.push(format!(
+                "`{}`: should be told {wanted:?}, was told {came:?}",
+                item.category
+            ));
+        }
     }
     failures
 }

@@ -5,7 +5,7 @@
 //! Whatever names something else carries its place in the file, so that an error can say where.
 
 use super::moment::Moment;
-use crate::local::RecordFacts;
+use crate::{alike::Generalised, local::RecordFacts};
 use passerelle_model::{
     pdp::Effect,
     vocabulary::{
@@ -83,6 +83,8 @@ pub(crate) struct File {
 pub(crate) struct AgencyEntry {
     pub(crate) sector: Sector,
     pub(crate) name: Text,
+    /// How many people live where it works, if it says so.
+    pub(crate) population: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -102,6 +104,9 @@ const fn yes() -> bool {
 #[serde(deny_unknown_fields)]
 pub(crate) struct PersonEntry {
     pub(crate) name: String,
+    /// How an agency writes the name, where it writes it otherwise.
+    #[serde(default)]
+    pub(crate) spelled: BTreeMap<String, Spanned<String>>,
     pub(crate) about: Option<Text>,
 }
 
@@ -112,6 +117,8 @@ pub(crate) struct FactEntry {
     pub(crate) holder: Name,
     pub(crate) person: Name,
     pub(crate) category: Category,
+    /// The code on record, where the exercise is about what codes tell.
+    pub(crate) code: Option<Spanned<String>>,
     #[serde(default)]
     pub(crate) record: RecordFacts,
 }
@@ -281,6 +288,9 @@ pub(crate) struct AskEvent {
     pub(crate) consent: Option<Name>,
     pub(crate) agreement: Option<Name>,
     pub(crate) emergency: Option<EmergencyKind>,
+    /// Whether a person at the holder looks for other spellings too.
+    #[serde(default)]
+    pub(crate) near: bool,
     #[serde(default = "week")]
     pub(crate) lasts_hours: u16,
     pub(crate) why: Option<Text>,
@@ -308,6 +318,33 @@ pub(crate) struct ExpectEntry {
     pub(crate) rules: Option<Vec<String>>,
     /// As in the annotation `@obligation`; not compared when absent.
     pub(crate) obligations: Option<String>,
+    /// How finely it is told; not compared when absent.
+    pub(crate) said: Option<Said>,
+}
+
+/// How finely a code is told that is not to say who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Said {
+    /// As it is on record.
+    AsRecorded,
+    /// A wider band of age.
+    WiderBand,
+    /// The group of a risk factor.
+    Group,
+    /// Not at all.
+    Withheld,
+}
+
+impl From<Option<Generalised>> for Said {
+    fn from(how: Option<Generalised>) -> Self {
+        match how {
+            None => Self::AsRecorded,
+            Some(Generalised::WiderBand) => Self::WiderBand,
+            Some(Generalised::Group) => Self::Group,
+            Some(Generalised::Withheld) => Self::Withheld,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -316,6 +353,8 @@ pub(crate) struct AnswerEvent {
     pub(crate) question: Name,
     pub(crate) by: Name,
     pub(crate) verdict: Verdict,
+    /// With `approve`: whose record it is about, that the holder writes otherwise.
+    pub(crate) record: Option<Name>,
 }
 
 /// What a person at the holder decides.

@@ -6,14 +6,18 @@
 use super::{
     file::Verdict,
     script::{Question, digest_of},
-    world::{PlayError, World, refused},
+    world::{PlayError, Told, World, refused},
 };
-use crate::local::{self, LocalMatter, RecordFacts};
+use crate::{
+    alike::{Crowd, Details, LEAST_ALIKE, Step, Town},
+    local::{self, LocalMatter, RecordFacts},
+};
 use passerelle_model::{
     bytes::{Bytes, Digest, Nonce},
     commitment::{Field, Opening},
     decide::Reply,
     error::ErrorCode,
+    ids::AgencyId,
     pdp::Obligation,
     permit::Permit,
     request::Status,
@@ -23,8 +27,36 @@ use passerelle_model::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is answered, with what, by which of the holder's own rules.
-type Answering = (Outcome, Vec<Item>, BTreeSet<String>);
+/// What a person at the holder says.
+#[derive(Clone, Copy)]
+pub(super) struct Word<'a> {
+    pub(super) verdict: Verdict,
+    pub(super) by: &'a str,
+    /// Whose record it is about, that the holder writes otherwise.
+    pub(super) record: Option<&'a str>,
+}
+
+/// What is answered.
+struct Answering {
+    outcome: Outcome,
+    /// With what.
+    released: Vec<Item>,
+    /// By which of the holder's own rules.
+    rules: BTreeSet<String>,
+    /// How finely, where nobody is named.
+    told: Told,
+}
+
+impl Answering {
+    const fn silent(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            released: Vec::new(),
+            rules: BTreeSet::new(),
+            told: Told::new(),
+        }
+    }
+}
 
 impl World<'_> {
     /// What the holder's node does with its permit, and with a person's word on it.
@@ -32,7 +64,7 @@ impl World<'_> {
         &mut self,
         number: usize,
         question: &Question,
-        word: Option<(Verdict, &str)>,
+        word: Option<Word<'_>>,
     ) -> Result<Reply, PlayError> {
         if self.status(question)? != Some(Status::Offered) {
             return Ok(refused(ErrorCode::WrongState));
@@ -46,9 +78,16 @@ impl World<'_> {
         if word.is_some() && !held.awaits_person {
             return Ok(refused(ErrorCode::WrongState));
         }
-        let (outcome, released, rules) = match word {
-            Some((Verdict::Decline, _)) => (Outcome::Declined, Vec::new(), BTreeSet::new()),
-            Some((Verdict::CannotSay, _)) => (Outcome::CannotSay, Vec::new(), BTreeSet::new()),
+        // As a node asks it: nobody says yes to another spelling without saying whose.
+        let record = word.and_then(|w| w.record);
+        let approves = word.is_some_and(|w| w.verdict == Verdict::Approve);
+        if approves && record != question.found_near.as_deref() {
+            return Ok(refused(ErrorCode::OutOfRange));
+        }
+        let found = question.found.as_deref().or(record);
+        let answering = match word.map(|w| (w.verdict, w.by)) {
+            Some((Verdict::Decline, _)) => Answering::silent(Outcome::Declined),
+            Some((Verdict::CannotSay, _)) => Answering::silent(Outcome::CannotSay),
             Some((Verdict::Approve, by)) => {
                 // Two people where a second one must agree, and never the same one twice.
                 if !held.approvals.insert(by.to_owned()) {
@@ -59,18 +98,15 @@ impl World<'_> {
                 if held.approvals.len() < needed {
                     return Ok(Reply::Nothing);
                 }
-                self.own_policy(question, &permit, true)?.unwrap_or((
-                    Outcome::CannotSay,
-                    Vec::new(),
-                    BTreeSet::new(),
-                ))
+                let ruled = self.own_policy(question, &permit, found, true)?;
+                ruled.unwrap_or(Answering::silent(Outcome::CannotSay))
             }
             None => {
                 let by_node = match self.a_person_looks_first(question, &permit)? {
                     true => None,
-                    false => self.own_policy(question, &permit, false)?,
+                    false => self.own_policy(question, &permit, found, false)?,
                 };
-                match by_node.filter(|_| !permit.review) {
+                match by_node.filter(|_| !permit.review && !question.near) {
                     Some(ruled) => ruled,
                     None => {
                         if let Some(held) = self.held.get_mut(number) {
@@ -81,15 +117,16 @@ impl World<'_> {
                 }
             }
         };
-        self.answer(number, question, (outcome, released, rules))
+        self.answer(number, question, answering)
     }
 
     fn answer(
         &mut self,
         number: usize,
         question: &Question,
-        (outcome, released, rules): Answering,
+        answering: Answering,
     ) -> Result<Reply, PlayError> {
+        let outcome = answering.outcome;
         let permit = |world: &Self| world.held.get(number).and_then(|h| h.permit.clone());
         let holder = question.holder().clone();
         let request = question.request.request.clone();
@@ -131,8 +168,9 @@ impl World<'_> {
         if matches!(reply, Reply::Done { .. }) {
             if let Some(held) = self.held.get_mut(number) {
                 held.outcome = Some(outcome);
-                held.released = released;
-                held.local_rules = rules;
+                held.released = answering.released;
+                held.local_rules = answering.rules;
+                held.told = answering.told;
                 held.awaits_person = false;
             }
             self.receive(question)?;
@@ -193,15 +231,21 @@ impl World<'_> {
         &self,
         question: &Question,
         permit: &Permit,
+        found: Option<&str>,
         approved: bool,
     ) -> Result<Option<Answering>, PlayError> {
         let (mut released, mut rules) = (Vec::new(), BTreeSet::new());
+        // Nobody is named: what is told must not name anybody either.
+        let table = match (&question.person, found) {
+            (None, Some(person)) => Some(self.alike(&permit.holder, person)),
+            _ => None,
+        };
         let mut verdicts = BTreeSet::new();
         for item in &permit.items {
             let facts = self.exercise.facts.iter().filter(|fact| {
                 fact.holder == permit.holder
                     && fact.category == item.category
-                    && question.found.as_ref() == Some(&fact.person)
+                    && found == Some(fact.person.as_str())
             });
             for fact in facts {
                 let ruling = self.local_matter(question, permit, *item, fact.record, approved)?;
@@ -216,6 +260,15 @@ impl World<'_> {
         if verdicts.contains(&local::Verdict::Review) && !approved {
             return Ok(None);
         }
+        let mut told = Told::new();
+        if let Some((step, details)) = table {
+            if step == Step::Nothing {
+                released.clear();
+            }
+            let coded = released.iter().filter(|i: &&Item| i.level >= Level::Coded);
+            let categories = coded.map(|item| item.category);
+            told.extend(categories.map(|c| (c, details.generalised(step, c))));
+        }
         let outcome = if !released.is_empty() {
             Outcome::Released
         } else if verdicts.contains(&local::Verdict::Decline)
@@ -225,6 +278,39 @@ impl World<'_> {
         } else {
             Outcome::CannotSay
         };
-        Ok(Some((outcome, released, rules)))
+        Ok(Some(Answering {
+            outcome,
+            released,
+            rules,
+            told,
+        }))
+    }
+
+    /// How finely a holder may tell the codes of somebody whom it names to nobody, and these.
+    fn alike(&self, holder: &AgencyId, person: &str) -> (Step, Details) {
+        let details = |person: &str| {
+            let facts = self.exercise.facts.iter();
+            let facts = facts.filter(|f| f.holder == *holder && f.person == person);
+            let mut details = Details::default();
+            for fact in facts {
+                if let Some(code) = &fact.code {
+                    details.add(fact.category, code);
+                }
+            }
+            details
+        };
+        let its_own = |name: &&String| {
+            let mut facts = self.exercise.facts.iter();
+            facts.any(|f| f.holder == *holder && f.person == **name)
+        };
+        let mut crowd = Crowd::around(&details(person));
+        for name in self.exercise.people.keys().filter(its_own) {
+            crowd.meet(&details(name));
+        }
+        let town = Town {
+            population: self.exercise.agency(holder).and_then(|a| a.population),
+            least: LEAST_ALIKE,
+        };
+        (crowd.step(&town), details(person))
     }
 }

@@ -1,13 +1,14 @@
 //! What came of an exercise, for programs and for a terminal.
 
 use super::{
-    play::{Played, Trace},
+    play::{Outturn, Played, Trace},
     script::Question,
     words::{asked, effect, event, happened, item, party, pick, time, view},
 };
-use passerelle_model::vocabulary::Language;
+use crate::alike::{Generalised, told_instead};
+use passerelle_model::vocabulary::{Category, Language};
 use serde_json::{Value, json};
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 /// Everything as JSON, in both languages where there are words.
 pub fn json(played: &Played<'_>) -> Value {
@@ -98,6 +99,7 @@ fn outturn(
         "status": outturn.status.map(|s| s.code()),
         "outcome": outturn.outcome,
         "released": outturn.released,
+        "told_less_finely": less_finely(outturn),
         "holders_own_rules": outturn.local_rules,
         "sees": views.map(|(party, view)| (party.to_string(), json!(view)))
             .collect::<serde_json::Map<_, _>>(),
@@ -198,10 +200,31 @@ fn question_text(
             let _ = writeln!(out, "      + {}", remedy.words(ruled.category, language));
         }
     }
+    if let Some(told) = told_less_finely(outturn, language) {
+        let _ = writeln!(out, "    {told}");
+    }
     for (who, sees) in &outturn.views {
         let who = party(played.exercise, question, who, language);
         let _ = writeln!(out, "    {who}: {}", view(*sees, language));
     }
+}
+
+/// What was told less finely than asked, so that it doesn't say who it is.
+fn less_finely(outturn: &Outturn) -> BTreeMap<Category, Generalised> {
+    let told = outturn.told.iter();
+    told.filter_map(|(category, how)| Some((*category, (*how)?)))
+        .collect()
+}
+
+/// The same in words; none if nothing was.
+pub(super) fn told_less_finely(outturn: &Outturn, language: Language) -> Option<String> {
+    let told = less_finely(outturn);
+    let head = pick(
+        language,
+        "Too few people share it. Told instead:",
+        "Trop peu de personnes ont cela en commun. Dit à la place :",
+    );
+    (!told.is_empty()).then(|| format!("{head} {}", told_instead(&told, language)))
 }
 
 fn summary(out: &mut String, played: &Played<'_>, language: Language) {

@@ -5,7 +5,7 @@
 //! from the file is escaped.
 
 use super::{
-    output::explained,
+    output::{explained, told_less_finely},
     play::{Outturn, Played, Trace},
     script::Question,
     words::{asked, effect, event, happened, item, party, person, pick, prompts, time, view},
@@ -304,6 +304,9 @@ impl Report<'_> {
                 "Décidée de nouveau plus tard, et autrement.",
             );
             let _ = writeln!(out, "<p>{words}</p>");
+        }
+        if let Some(told) = told_less_finely(outturn, self.language) {
+            let _ = writeln!(out, "<p>{}</p>", escaped(&told));
         }
         let _ = write!(
             out,

@@ -4,13 +4,15 @@
 //! scope: what an event does (`world`), how the result is shown (`page`).
 
 use super::{
-    expect::{compare, refusal, unseen},
+    expect::{compare, refusal, unsaid, unseen},
     file::View,
+    holder::Word,
     script::{Action, Event, Exercise, Party, Question},
     views::views,
     world::{PlayError, World, refused},
 };
 use crate::{
+    alike::Generalised,
     library::BUILT_IN,
     local::LocalPdp,
     pdp::CedarPdp,
@@ -27,7 +29,7 @@ use passerelle_model::{
     pip::{self, Collected},
     request::Status,
     statement::{AgreementSignature, AgreementTerms, Body, Item, ReceiptKind},
-    vocabulary::Outcome,
+    vocabulary::{Category, Outcome},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -96,6 +98,8 @@ pub(crate) struct Outturn {
     pub(crate) outcome: Option<Outcome>,
     /// What was released.
     pub(crate) released: Vec<Item>,
+    /// How finely, where nobody is named.
+    pub(crate) told: BTreeMap<Category, Option<Generalised>>,
     /// The holder's own rules that said so.
     pub(crate) local_rules: BTreeSet<String>,
     /// What each party sees when the exercise ends.
@@ -265,8 +269,16 @@ fn act(world: &mut World<'_>, event: &Event) -> Result<Reply, PlayError> {
             question: number,
             by,
             verdict,
+            record,
         } => match question(*number) {
-            Some(question) => world.consider(*number, question, Some((*verdict, by))),
+            Some(question) => {
+                let word = Word {
+                    verdict: *verdict,
+                    by,
+                    record: record.as_deref(),
+                };
+                world.consider(*number, question, Some(word))
+            }
             None => Ok(refused(ErrorCode::UnknownRequest)),
         },
         Action::Erase(number) => match question(*number) {
@@ -391,16 +403,18 @@ fn outturn(
     number: usize,
     question: &Question,
     missing: Vec<Vec<Remedy>>,
-    failures: Vec<String>,
+    mut failures: Vec<String>,
 ) -> Result<Outturn, PlayError> {
     let held = world.held.get(number);
     let decisions = held.map_or(&[][..], |h| h.decisions.as_slice());
     let rulings = decisions.first().cloned().unwrap_or_default();
+    failures.extend(unsaid(question, held.map(|h| &h.told)));
     let later = decisions.last().filter(|last| **last != rulings).cloned();
     Ok(Outturn {
         status: world.status(question)?,
         outcome: held.and_then(|h| h.outcome),
         released: held.map(|h| h.released.clone()).unwrap_or_default(),
+        told: held.map(|h| h.told.clone()).unwrap_or_default(),
         local_rules: held.map(|h| h.local_rules.clone()).unwrap_or_default(),
         views: views(world, number, question)?,
         rulings,

@@ -4,7 +4,7 @@
 //! scope: reading the file (`file`, `check`), playing it (`play`).
 
 use super::{
-    file::{Text, Verdict, View},
+    file::{Said, Text, Verdict, View},
     moment::Moment,
 };
 use crate::local::RecordFacts;
@@ -60,6 +60,7 @@ pub(crate) struct Agency {
     pub(crate) id: AgencyId,
     pub(crate) sector: Sector,
     pub(crate) name: Text,
+    pub(crate) population: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +73,8 @@ pub(crate) struct Worker {
 #[derive(Clone, Debug)]
 pub(crate) struct Person {
     pub(crate) name: String,
+    /// By agency, where it writes the name otherwise.
+    pub(crate) spelled: BTreeMap<AgencyId, String>,
     pub(crate) about: Option<Text>,
 }
 
@@ -80,6 +83,7 @@ pub(crate) struct Fact {
     pub(crate) holder: AgencyId,
     pub(crate) person: String,
     pub(crate) category: Category,
+    pub(crate) code: Option<String>,
     pub(crate) record: RecordFacts,
 }
 
@@ -115,6 +119,7 @@ pub(crate) enum Action {
         question: usize,
         by: String,
         verdict: Verdict,
+        record: Option<String>,
     },
     /// The requester erases what it received.
     Erase(usize),
@@ -159,6 +164,10 @@ pub(crate) struct Question {
     pub(crate) person: Option<String>,
     /// Whose records the holder finds: the person's, or those of whom it brought to the table.
     pub(crate) found: Option<String>,
+    /// Whether a person at the holder looks for other spellings, whatever is found.
+    pub(crate) near: bool,
+    /// Whose records the holder has under another spelling.
+    pub(crate) found_near: Option<String>,
     pub(crate) why: Option<Text>,
     pub(crate) request: Request,
     /// Beside the items that the request asks for, in their order.
@@ -181,6 +190,7 @@ pub(crate) struct Expected {
     pub(crate) decision: Effect,
     pub(crate) rules: Option<BTreeSet<String>>,
     pub(crate) obligations: Option<BTreeSet<Obligation>>,
+    pub(crate) said: Option<Said>,
 }
 
 /// 16 bytes that stand for `name` among things of one kind.

@@ -89,6 +89,7 @@ pub(super) fn event(exercise: &Exercise, event: &Event, language: Language) -> S
             question: number,
             by,
             verdict,
+            ..
         } => {
             let (id, word) = (question(number), verdict_words(*verdict, language));
             match language {

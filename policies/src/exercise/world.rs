@@ -11,7 +11,7 @@ use super::{
     moment::Moment,
     script::{Exercise, Question, digest_of, opening_of},
 };
-use crate::{local::LocalPdp, pdp::CedarPdp};
+use crate::{alike::Generalised, local::LocalPdp, pdp::CedarPdp};
 use passerelle_model::{
     bytes::{Bytes, PublicKey, Signature},
     canonical::{self, CanonicalError},
@@ -29,7 +29,7 @@ use passerelle_model::{
         AgencyKeys, Body, Envelope, Item, PAYLOAD_CONTEXT, Receipt, ReceiptKind, Statement, VERSION,
     },
     store::{Memory, Overlay, StoreError},
-    vocabulary::Outcome,
+    vocabulary::{Category, Outcome},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -52,6 +52,9 @@ macro_rules! defects {
 }
 defects!(StoreError, CanonicalError, InvalidId);
 
+/// How what was released is told less finely, if it is.
+pub(super) type Told = BTreeMap<Category, Option<Generalised>>;
+
 /// What is known of one question here.
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -69,6 +72,8 @@ pub(super) struct Held {
     pub(super) outcome: Option<Outcome>,
     /// What was released.
     pub(super) released: Vec<Item>,
+    /// How finely, where nobody is named.
+    pub(super) told: Told,
     /// The holder's own rules that said so.
     pub(super) local_rules: BTreeSet<String>,
     /// Whether the recipient was told of a withdrawal.

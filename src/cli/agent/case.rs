@@ -129,7 +129,7 @@ pub(super) async fn run(global: Global, verb: Verb) -> Result<Exit, Failure> {
                 case: case.map(|id| id.to_string()).unwrap_or_default(),
             };
             let views: Vec<CaseView> = backend::document(node.show_cases(request).await)?;
-            output::print(global, &views, |views| render::cases(views))?;
+            output::print(global, &views, |views| render::cases(views, global.lang()))?;
             Ok(Exit::Done)
         }
     }

@@ -9,6 +9,7 @@ pub(super) mod bundle;
 mod case;
 mod consent;
 mod consent_files;
+mod deletion;
 pub(super) mod preview;
 mod request;
 
@@ -162,6 +163,9 @@ Examples:
     /// Show what the rules would let through about one person, without asking anybody
     #[command(after_help = preview::EXAMPLES)]
     Preview(preview::PreviewArgs),
+    /// What was received in cases that ended without a concern: erase it, or say why not
+    #[command(subcommand)]
+    Deletions(deletion::Verb),
     /// Ask another agency about one person, and wait for the decision
     #[command(after_help = request::EXAMPLES)]
     Request(request::RequestArgs),
@@ -184,8 +188,10 @@ Examples:
     /// Answer a request in the inbox with what it permits
     #[command(after_help = "\
 Examples:
-  passerelle agent approve --dir /srv/sante-centre req-00112233445566778899aabbccddeeff")]
-    Approve(VerdictArgs),
+  passerelle agent approve --dir /srv/sante-centre req-00112233445566778899aabbccddeeff
+  passerelle agent approve --dir /srv/sante-centre req-00112233445566778899aabbccddeeff \\
+    --record c-1042")]
+    Approve(ApproveArgs),
     /// Decline a request in the inbox
     #[command(after_help = "\
 Examples:
@@ -259,6 +265,15 @@ struct VerdictArgs {
     worker: Worker,
 }
 
+#[derive(Debug, Args)]
+struct ApproveArgs {
+    #[command(flatten)]
+    verdict: VerdictArgs,
+    /// The own record that it is about, where only other spellings were found
+    #[arg(long, value_name = "RECORD")]
+    record: Option<String>,
+}
+
 /// Runs the command.
 pub(super) async fn run(global: Global, args: AgentArgs) -> Result<Exit, Failure> {
     match args.verb {
@@ -313,6 +328,7 @@ pub(super) async fn run(global: Global, args: AgentArgs) -> Result<Exit, Failure
         Verb::Case(verb) => case::run(global, verb).await,
         Verb::AuditCases(verb) => audit_case::run(global, verb).await,
         Verb::Preview(args) => preview::run(global, args).await,
+        Verb::Deletions(verb) => deletion::run(global, verb).await,
         Verb::Request(args) => request::run(global, args).await,
         Verb::Requests { place } => {
             let mut node = backend::connect(&place.dir).await?;
@@ -328,9 +344,11 @@ pub(super) async fn run(global: Global, args: AgentArgs) -> Result<Exit, Failure
             output::print(global, &lines, |lines| render::inbox(lines))?;
             Ok(Exit::Done)
         }
-        Verb::Approve(args) => review(global, args, "approve").await,
-        Verb::Decline(args) => review(global, args, "decline").await,
-        Verb::CannotSay(args) => review(global, args, "cannot_say").await,
+        Verb::Approve(ApproveArgs { verdict, record }) => {
+            review(global, verdict, "approve", record).await
+        }
+        Verb::Decline(args) => review(global, args, "decline", None).await,
+        Verb::CannotSay(args) => review(global, args, "cannot_say", None).await,
         Verb::Show(args) => show(global, args).await,
         Verb::Erase { place, request } => {
             let mut node = backend::connect(&place.dir).await?;
@@ -410,12 +428,18 @@ async fn import(
     })
 }
 
-async fn review(global: Global, args: VerdictArgs, verdict: &str) -> Result<Exit, Failure> {
+async fn review(
+    global: Global,
+    args: VerdictArgs,
+    verdict: &str,
+    record: Option<String>,
+) -> Result<Exit, Failure> {
     let mut node = backend::connect(&args.place.dir).await?;
     let request = v1::ReviewRequest {
         request: args.request.to_string(),
         verdict: verdict.to_owned(),
         worker: args.worker.name(&args.place.dir),
+        record: record.unwrap_or_default(),
     };
     let done: Done = backend::document(node.review(request).await)?;
     let what = match verdict {

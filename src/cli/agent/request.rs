@@ -32,6 +32,8 @@ Examples:
   passerelle agent request --dir /srv/police-nord --person person.toml \\
     --holder sante-centre --item location:detail --purpose emergency --basis A2.1-59.1 \\
     --emergency threat_to_others --justification 'threat made tonight' --wait 30
+  passerelle agent request --dir /srv/maison-commune --person person.toml \\
+    --holder sante-centre --item in_service:known --purpose plan --basis consent --near
 
 Levels: 0 known, 1 contact, 2 involvement, 3 coded, 4 detail.
 Exit code 1: every item was denied, the request was stopped or ran out of time, or `--wait` ended
@@ -76,6 +78,9 @@ pub(super) struct RequestArgs {
     /// Emergency: subject_in_danger, threat_to_others, medical
     #[arg(long, value_name = "REASON")]
     emergency: Option<EmergencyKind>,
+    /// Have a person at the holder look for other spellings too: takes as long as that person does
+    #[arg(long, requires = "person")]
+    near: bool,
     /// Why, in words; only the holder can read it
     #[arg(long, value_name = "TEXT", default_value = "")]
     justification: String,
@@ -133,6 +138,7 @@ pub(super) async fn run(global: Global, args: RequestArgs) -> Result<Exit, Failu
         justification: args.justification,
         worker: worker.clone(),
         valid_s: args.valid,
+        near: args.near,
     };
     let mut node = backend::connect(&args.place.dir).await?;
     // The node itself waits a while for the decision.

@@ -10,7 +10,7 @@ use passerelle_model::{
     time::Timestamp,
     vocabulary::Language,
 };
-use passerelle_proto::views::{AnswerView, ItemView, RequestLine, RequestView};
+use passerelle_proto::views::{AnswerView, ItemView, NearRecord, RequestLine, RequestView};
 use std::fmt::Write as _;
 
 /// Requests made here.
@@ -92,6 +92,10 @@ pub(in crate::cli) fn request(view: &RequestView, lang: Lang) -> String {
             }),
         ),
     ]);
+    if let Some(records) = &view.near {
+        out.push_str(&near(records, lang));
+    }
+    out.push_str(&super::few_alike(view.few_alike.as_ref(), lang));
     if let Some(index) = view.decision_index {
         let _infallible = writeln!(out, "\nDecision (log entry {index}):");
     } else if line.status == Status::Submitted {
@@ -114,6 +118,36 @@ pub(in crate::cli) fn request(view: &RequestView, lang: Lang) -> String {
                 step.what.replace('_', " ")
             );
         }
+    }
+    out
+}
+
+/// The own records that may be the person under another spelling, for whoever compares them.
+fn near(records: &[NearRecord], lang: Lang) -> String {
+    let mut out = match (records.is_empty(), lang) {
+        (true, Lang::En) => "\nOther spellings are asked for too: no record here is near.\n",
+        (true, Lang::Fr) => {
+            "\nD’autres graphies sont aussi demandées : aucun dossier n’est proche.\n"
+        }
+        (false, Lang::En) => "\nOther spellings are asked for too. Compare before you approve:\n",
+        (false, Lang::Fr) => {
+            "\nD’autres graphies sont aussi demandées. Comparez avant d’approuver :\n"
+        }
+    }
+    .to_owned();
+    for record in records {
+        let alike = match lang {
+            Lang::En => &record.explained_en,
+            Lang::Fr => &record.explained_fr,
+        };
+        let _infallible = writeln!(
+            out,
+            "  --record {}  {}, {}: {}",
+            record.record,
+            record.name,
+            record.born,
+            alike.join("; ")
+        );
     }
     out
 }

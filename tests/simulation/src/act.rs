@@ -328,6 +328,7 @@ impl World {
                 justification,
                 worker,
                 not_after: now.plus_s(valid_s),
+                near: Vec::new(),
             };
             let trust = context.trust(view).map_err(|_| ErrorCode::Storage)?;
             let stated = requester::ask_as(context, &trust, &request, question, now)?;
@@ -372,7 +373,12 @@ impl World {
             self.agent_runs(ix, |context, view| {
                 let trust = context.trust(view).map_err(|_| ErrorCode::Storage)?;
                 let request = &row.request;
-                let events = review::review(context, view, &trust, request, verdict, worker, now);
+                let word = review::Word {
+                    verdict,
+                    worker: worker.to_owned(),
+                    record: None,
+                };
+                let events = review::review(context, view, &trust, request, word, now);
                 Ok((events?, ()))
             })?;
             return self.pump_agent(ix);
