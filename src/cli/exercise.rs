@@ -123,6 +123,10 @@ const SHIPPED: &[(&str, &str)] = &[
         "10-a-clinic-offline-for-two-days",
         include_str!("../../docs/exercises/10-a-clinic-offline-for-two-days.yaml"),
     ),
+    (
+        "11-one-door-five-owners",
+        include_str!("../../docs/exercises/11-one-door-five-owners.yaml"),
+    ),
 ];
 
 /// Runs the command.
