@@ -47,6 +47,10 @@ pub enum AlertCode {
     MirrorFailed,
     /// An agency has not said in time what came of the review of an emergency.
     ReviewOverdue,
+    /// What a person asks about herself is not answered in time.
+    RightsOverdue,
+    /// What was kept back of a person's own request is owed since.
+    RestrictionOver,
 }
 
 impl AlertCode {
@@ -63,6 +67,8 @@ impl AlertCode {
             Self::Stale => "stale",
             Self::MirrorFailed => "mirror_failed",
             Self::ReviewOverdue => "review_overdue",
+            Self::RightsOverdue => "rights_overdue",
+            Self::RestrictionOver => "restriction_over",
         }
     }
 
@@ -94,6 +100,15 @@ impl AlertCode {
                 "ask the privacy officer of that agency to look at it (`passerelle agent \
                  audit-cases list --overdue` there); what came of it then stands in the log: \
                  `passerelle audit search --type override_review`"
+            }
+            Self::RightsOverdue => {
+                "at an owner: `passerelle agent rights tasks`, then answer; if the request is \
+                 over, call the door. At the door: call the owners that have not answered \
+                 (`passerelle agent rights show`), and tell the person"
+            }
+            Self::RestrictionOver => {
+                "answer with what was kept back when the door asks again, or lift it and tell the \
+                 person; keep it back anew only for a reason that holds now"
             }
             Self::MirrorFailed => {
                 "look at disk and permissions; if the mirror is damaged, move the directory \

@@ -5,7 +5,7 @@ use crate::{
     agreements, apply_notice, erasure,
     event::{Event, Stated, Transaction, Verdict},
     imported::{self, Staged},
-    postponed, retention, settlement, standing,
+    postponed, retention, rights, service_consents, settlement, standing,
     state::{self, AskRow, GivenRow, LabelRow, Meta, VerdictRow, key},
     suspicion::record,
     vault,
@@ -80,6 +80,12 @@ fn apply_event(
             imported::import_committed(view, import, *parts)
         }
         Event::AuditCase(event) => record::apply(view, at, event),
+        Event::Rights(event) => rights::record::apply(view, at, event),
+        Event::ServiceConsent(event) => service_consents::apply(view, at, event),
+        Event::EvidenceKept { consent, opening } => {
+            let key = key::of(key::EVIDENCE, consent.as_str().as_bytes());
+            state::put(view, key, opening)
+        }
         Event::AgreementKept {
             agreement,
             document,
@@ -132,6 +138,7 @@ fn apply_to_hold(view: &mut Overlay<'_>, event: &Event) -> Result<(), StoreError
             worker,
             items,
             awaits_second,
+            refusal,
         } => edit_hold(view, request, |row| {
             let earlier = row.verdict.take().map(|v| v.workers);
             row.verdict = Some(VerdictRow {
@@ -143,6 +150,7 @@ fn apply_to_hold(view: &mut Overlay<'_>, event: &Event) -> Result<(), StoreError
                     .chain([worker.clone()])
                     .collect(),
                 awaits_second: *awaits_second,
+                refusal: *refusal,
             });
             if !awaits_second {
                 // Decided here: what is open now is the answer, or a renewal of the permit.

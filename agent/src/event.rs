@@ -9,6 +9,8 @@
 
 use crate::{
     facts::{csv_import::ImportedPerson, sealed::SealedPart},
+    rights::{Refusal, record::RightsEvent},
+    service_consents::ServiceEvent,
     suspicion::record::CaseEvent,
 };
 use passerelle_audit::witness::WitnessState;
@@ -18,7 +20,7 @@ use passerelle_model::{
     bytes::{Bytes, Digest, Handle, Signature},
     commitment::Opening,
     error::ErrorCode,
-    ids::{AgreementId, RequestId},
+    ids::{AgreementId, ConsentId, RequestId},
     statement::{Envelope, Item},
     time::Timestamp,
     vocabulary::Outcome,
@@ -142,6 +144,9 @@ pub enum Event {
         items: Vec<Item>,
         /// Whether a second person has to agree before it counts.
         awaits_second: bool,
+        /// Of a person's own request that is declined: why, as the person is told.
+        #[serde(default)]
+        refusal: Option<Refusal>,
     },
     /// An answer was made. Its statement is in the same transaction.
     Answered {
@@ -231,6 +236,17 @@ pub enum Event {
     },
     /// Something that a second person here has to look at, or did.
     AuditCase(Box<CaseEvent>),
+    /// What a person asks about herself: at the door, or kept back by an owner.
+    Rights(Box<RightsEvent>),
+    /// A consent to a service of this agency.
+    ServiceConsent(Box<ServiceEvent>),
+    /// What opens the commitment to the evidence of a consent to share: it stays here.
+    EvidenceKept {
+        /// The consent.
+        consent: ConsentId,
+        /// Opens it; its data is the SHA-256 of the paper.
+        opening: Opening,
+    },
     /// The text of an agreement is kept: the one whose digest stands in its terms.
     AgreementKept {
         /// Which.
@@ -264,6 +280,9 @@ impl Event {
             Self::ImportSealed { .. } => "import_sealed",
             Self::ImportCommitted { .. } => "import_committed",
             Self::AuditCase(event) => event.kind(),
+            Self::Rights(event) => event.kind(),
+            Self::ServiceConsent(event) => event.kind(),
+            Self::EvidenceKept { .. } => "evidence_kept",
             Self::AgreementKept { .. } => "agreement_kept",
         }
     }

@@ -7,6 +7,10 @@ use crate::{
     context::Context,
     event::{Event, Verdict},
     holder::{renew, storage, use_permit},
+    rights::{
+        Refusal,
+        record::{RightsEvent, restriction_at},
+    },
     state::{self, HoldRow},
     trust::Trust,
     verify::CheckedNotice,
@@ -16,20 +20,40 @@ use passerelle_model::{
     statement::Answer, store::Read, time::Timestamp,
 };
 
+/// What a person here decided.
+#[derive(Clone, Copy, Debug)]
+pub struct Judgement {
+    /// What.
+    pub verdict: Verdict,
+    /// Of a person's own request that is declined: why, as the person is told.
+    pub refusal: Option<Refusal>,
+}
+
+impl From<Verdict> for Judgement {
+    fn from(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            refusal: None,
+        }
+    }
+}
+
 /// What a person here decided on a request that waits for one.
 ///
 /// # Errors
 /// [`ErrorCode::UnknownRequest`], [`ErrorCode::WrongState`], [`ErrorCode::Duplicate`] if a second
-/// person has to agree and this is the first one again; the store.
+/// person has to agree and this is the first one again; [`ErrorCode::NotAParty`] to release what a
+/// restriction keeps back; the store.
 pub fn review(
     context: &Context,
     view: &dyn Read,
     trust: &Trust,
     request: &RequestId,
-    verdict: Verdict,
+    judgement: impl Into<Judgement>,
     worker: &str,
     now: Timestamp,
 ) -> Result<Vec<Event>, ErrorCode> {
+    let Judgement { verdict, refusal } = judgement.into();
     let row = state::hold(view, request).map_err(storage)?;
     let mut row = row.ok_or(ErrorCode::UnknownRequest)?;
     if row.status != Status::HolderReview {
@@ -39,6 +63,10 @@ pub fn review(
     let EntryBody::Offered { permit } = &notice.entry().body else {
         return Err(ErrorCode::Internal);
     };
+    let restriction = restriction_at(view, request)?.filter(|_| verdict == Verdict::Approve);
+    if restriction.as_ref().is_some_and(|kept| kept.stands(now)) {
+        return Err(ErrorCode::NotAParty);
+    }
     let first = row.verdict.as_ref().map(|v| v.workers.clone());
     if first
         .as_ref()
@@ -56,6 +84,7 @@ pub fn review(
         worker: worker.to_owned(),
         items: permit.items.clone(),
         awaits_second,
+        refusal,
     };
     if awaits_second {
         return Ok(vec![reviewed]);
@@ -69,9 +98,18 @@ pub fn review(
             .chain([worker.to_owned()])
             .collect(),
         awaits_second: false,
+        refusal,
+    });
+    // What was kept back until now is given with this.
+    let lifted = restriction.map(|kept| {
+        Event::Rights(Box::new(RightsEvent::Lifted {
+            handle: kept.handle,
+            worker: worker.to_owned(),
+        }))
     });
     let follow = use_permit(context, view, &notice, permit, Some(&row), trust, now)?;
-    Ok(std::iter::once(reviewed).chain(follow).collect())
+    let first = std::iter::once(reviewed).chain(lifted);
+    Ok(first.chain(follow).collect())
 }
 
 fn latest_offer(view: &dyn Read, request: &RequestId) -> Result<Option<CheckedNotice>, ErrorCode> {

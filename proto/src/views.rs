@@ -4,12 +4,18 @@
 mod audit_cases;
 mod bundles;
 mod papers;
+mod rights;
+mod services;
 
 pub use audit_cases::{AuditCaseView, AuditReason};
 pub use bundles::{BundleProposal, BundleView, RulesStatus};
 pub use papers::{
     AgreementStep, AgreementView, AgreementWarning, ConsentImport, ConsentView, ConsentsEnding,
 };
+pub use rights::{
+    DirectItem, OwnerAnswer, OwnerProgress, RightsReply, RightsTask, RightsView, Told,
+};
+pub use services::{EvidenceCheck, ServiceConsentView};
 
 use passerelle_model::{
     pdp::{ItemRuling, Obligation},

@@ -15,6 +15,7 @@
 )]
 
 mod play;
+mod rights;
 mod script;
 mod seen;
 mod town;
@@ -44,6 +45,7 @@ scenarios! {
     an_agreement_ends_at_midnight: "6-the-agreement-ends-at-midnight";
     a_mentor_comes_to_the_table: "9-a-mentor-at-the-table";
     a_clinic_is_offline_for_two_days: "10-a-clinic-offline-for-two-days";
+    somebody_asks_at_one_door_what_five_owners_hold: "11-one-door-five-owners";
 }
 
 /// What an exercise expects is really looked at: one that expects something else fails.

@@ -367,6 +367,10 @@ impl Play {
         if let Some(person) = &ask.about {
             args.extend(["--person", self.town.person(person)?]);
         }
+        let valid_s = ask.lasts_hours.map(|hours| (hours * 3_600).to_string());
+        if let Some(valid_s) = &valid_s {
+            args.extend(["--valid", valid_s]);
+        }
         if let Some(kind) = &ask.emergency {
             args.extend(["--emergency", kind]);
         }

@@ -181,6 +181,7 @@ pub(crate) struct Ask {
     pub(crate) consent: Option<String>,
     pub(crate) agreement: Option<String>,
     pub(crate) emergency: Option<String>,
+    pub(crate) lasts_hours: Option<u64>,
     #[serde(rename = "why")]
     pub(crate) _why: Option<serde_json::Value>,
     #[serde(default)]

@@ -13,6 +13,8 @@ mod cases;
 mod consent_files;
 mod consents;
 pub mod input;
+pub mod rights;
+pub mod service_consents;
 
 use crate::{
     event::Event,

@@ -8,7 +8,11 @@ pub(super) mod bundle;
 mod case;
 mod consent;
 mod consent_files;
+mod consent_service;
+mod evidence;
 mod request;
+mod rights;
+mod rights_page;
 
 use super::{
     Global, Tether, backend, codes,
@@ -120,6 +124,9 @@ Examples:
     /// What a second person has to look at: curious questions, emergencies that were claimed
     #[command(subcommand)]
     AuditCases(audit_case::Verb),
+    /// What a person asks about herself or himself: one door, all owners, one reply
+    #[command(subcommand)]
+    Rights(rights::Verb),
     /// Ask another agency about one person, and wait for the decision
     #[command(after_help = request::EXAMPLES)]
     Request(request::RequestArgs),
@@ -249,6 +256,7 @@ pub(super) async fn run(global: Global, args: AgentArgs) -> Result<Exit, Failure
         Verb::Consent(verb) => consent::run(global, verb).await,
         Verb::Case(verb) => case::run(global, verb).await,
         Verb::AuditCases(verb) => audit_case::run(global, verb).await,
+        Verb::Rights(verb) => rights::run(global, verb).await,
         Verb::Request(args) => request::run(global, args).await,
         Verb::Requests { place } => {
             let mut node = backend::connect(&place.dir).await?;
