@@ -57,6 +57,10 @@ pub enum AlertCode {
     ReviewOverdue,
     /// What was received in a case that ended without a concern was not looked at in time.
     DeletionOverdue,
+    /// What a person asks about herself is not answered in time.
+    RightsOverdue,
+    /// What was kept back of a person's own request is owed since.
+    RestrictionOver,
 }
 
 /// Those with room of their own.
@@ -85,6 +89,8 @@ impl AlertCode {
             Self::MirrorFailed => "mirror_failed",
             Self::ReviewOverdue => "review_overdue",
             Self::DeletionOverdue => "deletion_overdue",
+            Self::RightsOverdue => "rights_overdue",
+            Self::RestrictionOver => "restriction_over",
         }
     }
 
@@ -98,7 +104,12 @@ impl AlertCode {
             | Self::WitnessContradicts
             | Self::EntryInvalid
             | Self::TimeWentBack => true,
-            Self::Stale | Self::MirrorFailed | Self::ReviewOverdue => false,
+            Self::Stale
+            | Self::MirrorFailed
+            | Self::ReviewOverdue
+            | Self::DeletionOverdue
+            | Self::RightsOverdue
+            | Self::RestrictionOver => false,
         }
     }
 
@@ -148,6 +159,15 @@ impl AlertCode {
             Self::DeletionOverdue => {
                 "erase the answer (`passerelle agent erase`), or keep it and say why (`passerelle \
                  agent deletions keep`)"
+            }
+            Self::RightsOverdue => {
+                "at an owner: `passerelle agent rights tasks`, then answer; if the request is \
+                 over, call the door. At the door: call the owners that have not answered \
+                 (`passerelle agent rights show`), and tell the person"
+            }
+            Self::RestrictionOver => {
+                "answer with what was kept back when the door asks again, or lift it and tell the \
+                 person; keep it back anew only for a reason that holds now"
             }
             Self::MirrorFailed => {
                 "look at disk and permissions; if the mirror is damaged, move the directory \

@@ -6,7 +6,8 @@ use crate::{
     event::{Event, Stated, Transaction, Verdict},
     forget,
     imported::{self, Staged},
-    names, near_index, origin, postponed, retention, rules, settlement, standing,
+    names, near_index, origin, postponed, retention, rights, rules, service_consents, settlement,
+    standing,
     state::{self, AskRow, GivenRow, LabelRow, Meta, VerdictRow, key},
     suspicion::record,
     vault,
@@ -96,6 +97,12 @@ fn apply_event(
             reason,
             worker,
         } => deletions::kept(view, request, *reason, worker),
+        Event::Rights(event) => rights::record::apply(view, at, event),
+        Event::ServiceConsent(event) => service_consents::apply(view, at, event),
+        Event::EvidenceKept { consent, opening } => {
+            let key = key::of(key::EVIDENCE, consent.as_str().as_bytes());
+            state::put(view, key, opening)
+        }
         Event::AgreementKept {
             agreement,
             document,
@@ -158,6 +165,7 @@ fn apply_to_hold(view: &mut Overlay<'_>, event: &Event) -> Result<(), StoreError
             items,
             awaits_second,
             record,
+            refusal,
         } => edit_hold(view, request, |row| {
             let earlier = row.verdict.take().map(|v| v.workers);
             row.verdict = Some(VerdictRow {
@@ -170,6 +178,7 @@ fn apply_to_hold(view: &mut Overlay<'_>, event: &Event) -> Result<(), StoreError
                     .collect(),
                 awaits_second: *awaits_second,
                 record: record.clone(),
+                refusal: *refusal,
             });
             if !awaits_second {
                 // Decided here: what is open now is the answer, or a renewal of the permit.

@@ -4,7 +4,10 @@ use crate::home::{Home, HomeError};
 use hyper_util::rt::TokioIo;
 use passerelle_proto::{
     MAX_LOCAL_MESSAGE_BYTES,
-    v1::{audit_cases_client::AuditCasesClient, node_client::NodeClient},
+    v1::{
+        audit_cases_client::AuditCasesClient, consents_client::ConsentsClient,
+        node_client::NodeClient, rights_client::RightsClient,
+    },
 };
 use std::path::Path;
 use tokio::net::UnixStream;
@@ -37,6 +40,24 @@ pub async fn connect(dir: &Path) -> Result<NodeClient<Channel>, ClientError> {
 /// As there.
 pub async fn audit_cases(dir: &Path) -> Result<AuditCasesClient<Channel>, ClientError> {
     let client = AuditCasesClient::new(channel(dir).await?);
+    Ok(client.max_decoding_message_size(MAX_LOCAL_MESSAGE_BYTES))
+}
+
+/// The same, to what people ask about themselves.
+///
+/// # Errors
+/// As there.
+pub async fn rights(dir: &Path) -> Result<RightsClient<Channel>, ClientError> {
+    let client = RightsClient::new(channel(dir).await?);
+    Ok(client.max_decoding_message_size(MAX_LOCAL_MESSAGE_BYTES))
+}
+
+/// The same, to consents to a service and evidence on paper.
+///
+/// # Errors
+/// As there.
+pub async fn consents(dir: &Path) -> Result<ConsentsClient<Channel>, ClientError> {
+    let client = ConsentsClient::new(channel(dir).await?);
     Ok(client.max_decoding_message_size(MAX_LOCAL_MESSAGE_BYTES))
 }
 

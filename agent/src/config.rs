@@ -6,7 +6,7 @@ use crate::suspicion::settings::{Settings, WorkerName};
 use passerelle_model::vocabulary::WorkerRole;
 use passerelle_policies::alike::{LEAST_ALIKE, MAX_POPULATION, MOST_ALIKE, Town};
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// Most peers whose checkpoints are compared.
 pub const MAX_PEERS: usize = 16;
@@ -56,6 +56,9 @@ pub struct Config {
     /// What is done about questions that look like curiosity.
     #[serde(default, skip_serializing_if = "is_default")]
     pub suspicion: Settings,
+    /// What people ask about themselves.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub rights: Rights,
     /// Where the newest checkpoint that this agency vouches for is shown to anybody, `HOST:PORT`,
     /// over plain HTTP. Without: nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,6 +93,31 @@ const fn default_least_alike() -> u64 {
 
 const fn default_review_deadline_h() -> u64 {
     48
+}
+
+/// What people ask about themselves (rule 24).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rights {
+    /// Within how many days an owner answers: as a door what it gives others, as an owner what this
+    /// agency gives itself. 1 to 30; counsel says how many.
+    pub days: u16,
+    /// At a door: whom to contact at each agency, for the reply. It must not depend on an answer,
+    /// so it is written down here.
+    pub contacts: BTreeMap<String, String>,
+}
+
+impl Default for Rights {
+    fn default() -> Self {
+        Self {
+            days: 30,
+            contacts: BTreeMap::new(),
+        }
+    }
+}
+
+fn is_usual(rights: &Rights) -> bool {
+    *rights == Rights::default()
 }
 
 /// Somebody who may ask, look and decide. The agency answers for it that the list is right.
@@ -130,6 +158,7 @@ impl Config {
             least_alike: LEAST_ALIKE,
             local_policy: None,
             suspicion: Settings::default(),
+            rights: Rights::default(),
             checkpoint_listen: None,
             compare: Vec::new(),
             workers: Vec::new(),
@@ -150,6 +179,9 @@ impl Config {
         }
         if !(1..=90).contains(&config.deletion_review_days) {
             return Err("`deletion_review_days` is not from 1 to 90".to_owned());
+        }
+        if !(1..=30).contains(&config.rights.days) {
+            return Err("`days` of `[rights]` is not from 1 to 30".to_owned());
         }
         if config.erase_recalled_after_h > 24 * 90 {
             return Err("`erase_recalled_after_h` is over 2160".to_owned());
@@ -232,6 +264,9 @@ mod tests {
         config.endorse_two_people = true;
         config.population = Some(900);
         config.least_alike = 12;
+        config.rights.days = 20;
+        let contacts = &mut config.rights.contacts;
+        contacts.insert("police-nord".into(), "Accès, 555-0100".into());
         config.checkpoint_listen = Some("127.0.0.1:7080".into());
         config.compare.push("http://10.0.0.6:7080".into());
         assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
@@ -257,6 +292,8 @@ mod tests {
             "broker = 'x'\ndeletion_review_days = 91",
             "broker = 'x'\nleast_alike = 10001",
             "broker = 'x'\npopulation = 100000001",
+            "broker = 'x'\n[rights]\ndays = 31",
+            "broker = 'x'\n[rights]\ncontact = {}",
             "broker = 'x'\ncompare = ['10.0.0.6:7080']",
             "broker = 'x'\ncompare = ['https://10.0.0.6:7080']",
             "broker = 'x'\n[[workers]]\nid = 'a'\nrole = 'king'",

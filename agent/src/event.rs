@@ -14,6 +14,8 @@ use crate::{
         sealed::SealedPart,
     },
     near_index::NearHandles,
+    rights::{Refusal, record::RightsEvent},
+    service_consents::ServiceEvent,
     suspicion::record::CaseEvent,
 };
 use passerelle_audit::witness::WitnessState;
@@ -23,7 +25,7 @@ use passerelle_model::{
     bytes::{Bytes, Digest, Handle, Signature},
     commitment::Opening,
     error::ErrorCode,
-    ids::{AgreementId, RequestId},
+    ids::{AgreementId, ConsentId, RequestId},
     statement::{Envelope, Item},
     time::Timestamp,
     vocabulary::Outcome,
@@ -168,6 +170,9 @@ pub enum Event {
         /// found.
         #[serde(default)]
         record: Option<String>,
+        /// Of a person's own request that is declined: why, as the person is told.
+        #[serde(default)]
+        refusal: Option<Refusal>,
     },
     /// An answer was made. Its statement is in the same transaction.
     Answered {
@@ -268,6 +273,17 @@ pub enum Event {
         /// Who says so.
         worker: String,
     },
+    /// What a person asks about herself: at the door, or kept back by an owner.
+    Rights(Box<RightsEvent>),
+    /// A consent to a service of this agency.
+    ServiceConsent(Box<ServiceEvent>),
+    /// What opens the commitment to the evidence of a consent to share: it stays here.
+    EvidenceKept {
+        /// The consent.
+        consent: ConsentId,
+        /// Opens it; its data is the SHA-256 of the paper.
+        opening: Opening,
+    },
     /// The text of an agreement is kept: the one whose digest stands in its terms.
     AgreementKept {
         /// Which.
@@ -346,6 +362,9 @@ impl Event {
             Self::ImportCommitted { .. } => "import_committed",
             Self::AuditCase(event) => event.kind(),
             Self::KeptAfterCase { .. } => "kept_after_case",
+            Self::Rights(event) => event.kind(),
+            Self::ServiceConsent(event) => event.kind(),
+            Self::EvidenceKept { .. } => "evidence_kept",
             Self::AgreementKept { .. } => "agreement_kept",
             Self::EndorsementAsked { .. } => "endorsement_asked",
             Self::OriginAccepted(_) => "origin_accepted",

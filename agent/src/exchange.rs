@@ -305,7 +305,8 @@ fn asks_or_answers(stated: &Stated) -> bool {
         | Body::CaseOpening(_)
         | Body::CaseAdvance(_)
         | Body::BundleEndorsement(_)
-        | Body::OverrideReview(_) => false,
+        | Body::OverrideReview(_)
+        | Body::Resumption(_) => false,
     })
 }
 

@@ -118,6 +118,18 @@ pub(crate) fn has_fallen(
     Ok(matches!(ground, Ground::Missing(_)))
 }
 
+/// Whom a request to this agency is about, as its newest offer says.
+///
+/// # Errors
+/// The store.
+pub(crate) fn subject_of(
+    view: &dyn Read,
+    request: &RequestId,
+) -> Result<Option<Handle>, ErrorCode> {
+    let offer = state::offer(view, request).map_err(storage)?;
+    Ok(offer.and_then(claim).and_then(|(_, _, subject)| subject))
+}
+
 /// What an offer from the journal, where there are verified ones only, claims: the permit, what was
 /// asked, and about whom.
 fn claim(offer: Noticed) -> Option<(Permit, Request, Option<Handle>)> {

@@ -17,6 +17,7 @@ use crate::{
     facts::sealed,
     ground::{self, Ground},
     near_index,
+    rights::{Refusal, record::restriction_at},
     ruling::{Ruling, a_person_looks_first, rule},
     seal,
     state::{self, HoldRow, PersonRow, VerdictRow},
@@ -35,7 +36,7 @@ use passerelle_model::{
     statement::{Answer, Body, PAYLOAD_ANSWER, Renewal},
     store::{Read, StoreError},
     time::Timestamp,
-    vocabulary::{Level, Outcome},
+    vocabulary::{Level, Outcome, Purpose},
 };
 use passerelle_proto::views::AnswerItem;
 use serde::{Deserialize, Serialize};
@@ -53,6 +54,9 @@ pub struct SealedAnswer {
     pub items: Vec<AnswerItem>,
     /// What the recipient must do.
     pub obligations: Vec<Obligation>,
+    /// Of a person's own request that is declined: why, as the person is told. Left out otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
 }
 
 /// Storage trouble inside a decision stops it: nothing is released on half a view.
@@ -220,7 +224,11 @@ fn proceed(
         .and_then(|r| r.verdict.as_ref())
         .filter(|v| covers(v, permit));
     if let Some(outcome) = verdict.and_then(|v| outcome_of(v.verdict)) {
-        let ruling = Ruling::silent(outcome, "reviewer");
+        let refusal = verdict.and_then(|v| v.refusal);
+        let ruling = Ruling {
+            refusal: refusal.filter(|_| outcome == Outcome::Declined),
+            ..Ruling::silent(outcome, "reviewer")
+        };
         return answer(context, checked, ruling, now, now);
     }
     let ground = ground::behind(view, checked, now)?;
@@ -234,6 +242,12 @@ fn proceed(
         return answer(context, checked, ruling, now, send_at);
     }
     let approved = verdict.is_some();
+    let kept_back = restriction_at(view, &permit.request)?.filter(|kept| kept.stands(now));
+    if approved && kept_back.is_some() {
+        // Since it was approved somebody here keeps it back: it looks like nothing held.
+        let ruling = Ruling::silent(Outcome::CannotSay, "rights_restricted");
+        return answer(context, checked, ruling, now, now);
+    }
     let near = asked_by::near_of(context, checked.request(), checked.context());
     let mut records = find_records(view, checked)?;
     if records.is_empty()
@@ -251,7 +265,15 @@ fn proceed(
         || a_person_looks_first(context, view, checked, requester)?;
     let Some(ruling) = ruling.filter(|_| approved || !looks_first) else {
         let waits = row.filter(|r| r.status == Status::HolderReview && r.items == permit.items);
-        let review_by = now.plus_s(context.config.review_deadline_h.saturating_mul(3_600));
+        let review_by = match permit.purpose {
+            // As long as the law gives, and no longer than the request lasts.
+            Purpose::RightsRequest => {
+                let days = u64::from(context.config.rights.days);
+                let by = now.plus_s(days.saturating_mul(86_400));
+                by.min(checked.request().not_after)
+            }
+            _ => now.plus_s(context.config.review_deadline_h.saturating_mul(3_600)),
+        };
         return Ok(vec![Event::ReviewAsked {
             request: permit.request.clone(),
             review_by: waits.and_then(|r| r.review_by).unwrap_or(review_by),
@@ -387,6 +409,7 @@ fn seal_answer(checked: &CheckedPermit, ruling: &Ruling) -> Result<(Opening, Vec
             Outcome::Released => checked.permit().obligations.clone(),
             Outcome::Declined | Outcome::CannotSay => Vec::new(),
         },
+        refusal: ruling.refusal,
     });
     let content = zeroize::Zeroizing::new(content.map_err(|_| ErrorCode::Internal)?);
     let permit = checked.permit();

@@ -9,6 +9,10 @@ use crate::{
     event::{Event, Verdict},
     holder::{renew, storage, use_permit},
     near_index,
+    rights::{
+        Refusal,
+        record::{RightsEvent, restriction_at},
+    },
     state::{self, HoldRow},
     trust::Trust,
     verify::CheckedNotice,
@@ -27,13 +31,28 @@ pub struct Word {
     pub worker: String,
     /// The source's id of the own record that was asked for under another spelling.
     pub record: Option<String>,
+    /// Of a person's own request that is declined: why, as the person is told.
+    pub refusal: Option<Refusal>,
+}
+
+impl Word {
+    /// A verdict, and no more.
+    pub fn new(verdict: Verdict, worker: &str) -> Self {
+        Self {
+            verdict,
+            worker: worker.to_owned(),
+            record: None,
+            refusal: None,
+        }
+    }
 }
 
 /// What a person here decided on a request that waits for one.
 ///
 /// # Errors
 /// [`ErrorCode::UnknownRequest`], [`ErrorCode::WrongState`], [`ErrorCode::Duplicate`] if a second
-/// person has to agree and this is the first one again; the store.
+/// person has to agree and this is the first one again; [`ErrorCode::NotAParty`] to release what a
+/// restriction keeps back; the store.
 pub fn review(
     context: &Context,
     view: &dyn Read,
@@ -46,6 +65,7 @@ pub fn review(
         verdict,
         worker,
         record,
+        refusal,
     } = word;
     let row = state::hold(view, request).map_err(storage)?;
     let mut row = row.ok_or(ErrorCode::UnknownRequest)?;
@@ -56,6 +76,10 @@ pub fn review(
     let EntryBody::Offered { permit } = &notice.entry().body else {
         return Err(ErrorCode::Internal);
     };
+    let restriction = restriction_at(view, request)?.filter(|_| verdict == Verdict::Approve);
+    if restriction.as_ref().is_some_and(|kept| kept.stands(now)) {
+        return Err(ErrorCode::NotAParty);
+    }
     let first = row.verdict.as_ref().map(|v| v.workers.clone());
     if first.as_ref().is_some_and(|w| w.contains(&worker)) && verdict == Verdict::Approve {
         return Err(ErrorCode::Duplicate);
@@ -74,6 +98,7 @@ pub fn review(
         items: permit.items.clone(),
         awaits_second,
         record: record.clone(),
+        refusal,
     };
     if awaits_second {
         return Ok(vec![reviewed]);
@@ -81,12 +106,25 @@ pub fn review(
     row.verdict = Some(state::VerdictRow {
         verdict,
         items: permit.items.clone(),
-        workers: first.into_iter().flatten().chain([worker]).collect(),
+        workers: first
+            .into_iter()
+            .flatten()
+            .chain([worker.clone()])
+            .collect(),
         awaits_second: false,
         record,
+        refusal,
+    });
+    // What was kept back until now is given with this.
+    let lifted = restriction.map(|kept| {
+        Event::Rights(Box::new(RightsEvent::Lifted {
+            handle: kept.handle,
+            worker: worker.clone(),
+        }))
     });
     let follow = use_permit(context, view, &notice, permit, Some(&row), trust, now)?;
-    Ok(std::iter::once(reviewed).chain(follow).collect())
+    let first = std::iter::once(reviewed).chain(lifted);
+    Ok(first.chain(follow).collect())
 }
 
 /// The own record that an approval is about: nobody says yes to a near match without saying to

@@ -13,6 +13,7 @@ use crate::{
         reduce::{ReducedFact, derived_facts, derived_weight, reduce_all},
     },
     holder::storage,
+    rights::Refusal,
     state::{self, Weight},
     verify::CheckedPermit,
 };
@@ -23,7 +24,7 @@ use passerelle_model::{
     statement::Item,
     store::Read,
     time::Timestamp,
-    vocabulary::{LegalBasis, Level, Outcome},
+    vocabulary::{LegalBasis, Level, Outcome, Purpose},
 };
 use passerelle_policies::{LocalMatter, RecordFacts, local};
 use passerelle_proto::views::AnswerItem;
@@ -74,6 +75,8 @@ pub(crate) struct Ruling {
     pub(crate) outcome: Outcome,
     pub(crate) items: Vec<AnswerItem>,
     pub(crate) rules: Vec<String>,
+    /// Of a person's own request that is declined: why, as the person is told.
+    pub(crate) refusal: Option<Refusal>,
 }
 
 impl Ruling {
@@ -83,6 +86,7 @@ impl Ruling {
             outcome,
             items: Vec::new(),
             rules: vec![rule.to_owned()],
+            refusal: None,
         }
     }
 }
@@ -123,6 +127,9 @@ pub(crate) fn rule(
             reduced = told;
             rules.extend(is_changed.then(|| alike::RULE.to_owned()));
         }
+        if checked.permit().purpose == Purpose::RightsRequest {
+            reduced = without_people(reduced, item.level);
+        }
         if !reduced.is_empty() {
             items.push(answer_item(item, &reduced)?);
         }
@@ -144,7 +151,21 @@ pub(crate) fn rule(
         outcome,
         items,
         rules,
+        refusal: None,
     }))
+}
+
+/// What a person learns of herself through another agency's door names nobody who works on it: whom
+/// to contact is in the door's own list (rule 13). Below the code, whom to contact is the answer.
+fn without_people(reduced: Vec<ReducedFact>, level: Level) -> Vec<ReducedFact> {
+    let masked = reduced.into_iter().map(|fact| ReducedFact {
+        contact: fact.contact.filter(|_| level <= Level::Contact),
+        ..fact
+    });
+    let mut masked: Vec<_> = masked.collect();
+    // What differed in the contact alone is one thing now.
+    masked.dedup();
+    masked
 }
 
 fn rule_weight(

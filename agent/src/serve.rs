@@ -2,7 +2,10 @@
 
 use crate::{
     alerts::AlertCode,
-    api::{NodeService, audit_cases::AuditCasesService},
+    api::{
+        NodeService, audit_cases::AuditCasesService, rights::RightsService,
+        service_consents::ConsentsService,
+    },
     clock::{Clock, SystemClock},
     compare,
     context::Context,
@@ -15,14 +18,17 @@ use crate::{
     link::{Evaluation, Evaluator, LinkOwner, link},
     mirror::{self, Mirror},
     node::Node,
-    origin, retention, session, suspicion,
+    origin, retention, rights, session, suspicion,
     tls_client::{BrokerConnector, ConnectError},
 };
 use passerelle_journal::JournalError;
 use passerelle_model::{error::ErrorCode, vocabulary::Sector};
 use passerelle_proto::{
     FILE_DESCRIPTORS, MAX_LOCAL_MESSAGE_BYTES,
-    v1::{audit_cases_server::AuditCasesServer, node_server::NodeServer},
+    v1::{
+        audit_cases_server::AuditCasesServer, consents_server::ConsentsServer,
+        node_server::NodeServer, rights_server::RightsServer,
+    },
 };
 use std::{
     fs::{self, Permissions},
@@ -271,6 +277,9 @@ async fn run(
         failed = suspicion::watch::keep(&node) => {
             Err(ServeError::Stopped(failed.err().unwrap_or(ErrorCode::Storage)))
         }
+        failed = rights::watch::keep(&node) => {
+            Err(ServeError::Stopped(failed.err().unwrap_or(ErrorCode::Storage)))
+        }
         () = shutdown => Ok(()),
         // An error means that the writer is gone without a word.
         _ = failed.wait_for(|failed| *failed) => Err(ServeError::Stopped(ErrorCode::Storage)),
@@ -312,6 +321,10 @@ async fn local_server(
         .build_v1()?;
     let audit_cases = AuditCasesServer::new(AuditCasesService::new(node.clone()))
         .max_encoding_message_size(MAX_LOCAL_MESSAGE_BYTES);
+    let rights = RightsServer::new(RightsService::new(node.clone()))
+        .max_encoding_message_size(MAX_LOCAL_MESSAGE_BYTES);
+    let consents = ConsentsServer::new(ConsentsService::new(node.clone()))
+        .max_encoding_message_size(MAX_LOCAL_MESSAGE_BYTES);
     let service = NodeServer::new(NodeService::new(node))
         .max_decoding_message_size(MAX_LOCAL_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_LOCAL_MESSAGE_BYTES);
@@ -320,6 +333,8 @@ async fn local_server(
         .add_service(health)
         .add_service(reflection)
         .add_service(audit_cases)
+        .add_service(rights)
+        .add_service(consents)
         .add_service(service)
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), async move {
             // An error means that the one who would say stop is gone: stop.

@@ -7,6 +7,7 @@ pub use crate::facts::sealed::{PersonRecord, PersonRow};
 use crate::{
     event::{Noticed, Stated, Verdict},
     facts::fact::Fact,
+    rights::Refusal,
 };
 use passerelle_audit::witness::WitnessState;
 use passerelle_model::{
@@ -160,6 +161,9 @@ pub struct VerdictRow {
     pub awaits_second: bool,
     /// The own record that it is about, where only other spellings were found.
     pub record: Option<String>,
+    /// Of a person's own request that is declined: why, as the person is told.
+    #[serde(default)]
+    pub refusal: Option<Refusal>,
 }
 
 /// The answer that this agency gave.
@@ -282,6 +286,7 @@ pub(crate) mod key {
     pub(crate) const LABEL: &str = "label/";
     pub(crate) const STAGED: &str = "staged/";
     pub(crate) const WARY: &str = "wary/";
+    pub(crate) const EVIDENCE: &str = "evidence/";
 
     pub(crate) fn of(table: &str, id: &[u8]) -> Vec<u8> {
         [table.as_bytes(), id].concat()
@@ -337,7 +342,10 @@ pub(crate) fn put<T: Serialize>(
 }
 
 /// All rows of a table, up to [`MAX_ROWS`].
-fn table<T: DeserializeOwned>(view: &dyn Read, prefix: &str) -> Result<Vec<T>, StoreError> {
+pub(crate) fn table<T: DeserializeOwned>(
+    view: &dyn Read,
+    prefix: &str,
+) -> Result<Vec<T>, StoreError> {
     let rows = view.scan(prefix.as_bytes(), None, MAX_ROWS)?;
     rows.iter().map(|(_, bytes)| decode(bytes)).collect()
 }

@@ -118,6 +118,10 @@ random_ids! {
     AgreementId, "agreement id", "isa";
     /// Something at one agency that a second person there has to look at. Stays at that agency.
     AuditCaseId, "audit case id", "audit";
+    /// What a person asks about herself at one agency, of several owners. Stays at that agency.
+    RightsId, "id of a person's request", "rights";
+    /// A consent to a service. Stays at the agency that offers it.
+    ServiceConsentId, "service consent id", "service";
 }
 
 /// The name under which an agency's witness cosigns: unique among federations too, since a key id

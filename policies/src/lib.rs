@@ -52,7 +52,7 @@ pub use bundle::Bundle;
 pub use duties::Duty;
 pub use library::{Library, embedded_files};
 pub use local::{LocalMatter, LocalPdp, LocalRuling, RecordFacts, Verdict};
-pub use packs::{Pack, SELECTION, selection};
+pub use packs::{Access, Pack, SELECTION, selection};
 pub use pdp::{CedarPdp, EvaluationError};
 pub use problem::{LoadError, Problem};
 pub use provable::{EmergencyReach, INVARIANTS_DIR, SCHEMA_FILE};

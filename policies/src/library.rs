@@ -71,12 +71,14 @@ pub fn embedded_files() -> BTreeMap<String, String> {
         "invariants/guards.toml",
         "invariants/health.toml",
         "invariants/ledger.toml",
+        "invariants/rights.toml",
         "invariants/stages.toml",
         "policies/agreements.cedar",
         "policies/consents.cedar",
         "policies/emergency.cedar",
         "policies/guards.cedar",
         "policies/health.cedar",
+        "policies/rights.cedar",
         "policies/stages.cedar",
         "tests/agreements.toml",
         "tests/consents.toml",
@@ -84,6 +86,7 @@ pub fn embedded_files() -> BTreeMap<String, String> {
         "tests/emergency.toml",
         "tests/guards.toml",
         "tests/health.toml",
+        "tests/rights.toml",
         "tests/stages.toml",
     ]
     .into_iter()

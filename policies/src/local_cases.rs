@@ -26,7 +26,12 @@ macro_rules! embedded {
 }
 
 /// The shipped files of cases, by path.
-const FILES: &[(&str, &str)] = embedded!["general.toml", "protected.toml", "restricted.toml"];
+const FILES: &[(&str, &str)] = embedded![
+    "general.toml",
+    "protected.toml",
+    "restricted.toml",
+    "rights.toml"
+];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -55,5 +55,5 @@ fn a_lost_local_guard_is_noticed() {
         assert!(noticed, "nothing noticed the loss of\n{policy}");
         tried += 1;
     }
-    assert_eq!(tried, 8);
+    assert_eq!(tried, 9);
 }

@@ -54,6 +54,7 @@ struct RawPack {
     basis: Vec<RawBasis>,
     #[serde(default)]
     duty: Vec<RawDuty>,
+    access: Option<Access>,
 }
 
 #[derive(Deserialize)]
@@ -63,6 +64,20 @@ struct RawBasis {
     citation: Text,
     emergency: Option<EmergencyUse>,
 }
+
+/// How soon an owner answers a person who asks what is held (rule 24). A starting point: the act
+/// that governs an agency, and what suspends or lengthens the time, are for counsel.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Access {
+    /// Days from the day on which the request was received, 1 to 30.
+    pub days: u16,
+    /// Where the law says so.
+    pub citation: Text,
+}
+
+/// No law gives an owner more days to answer than a request through the broker lasts.
+const MAX_ACCESS_DAYS: u16 = 30;
 
 /// A legal pack.
 #[derive(Clone, Debug)]
@@ -81,6 +96,8 @@ pub struct Pack {
     pub profiles: BTreeSet<Profile>,
     /// The bases in law that it concerns, with their citations.
     pub bases: BTreeMap<LegalBasis, Text>,
+    /// How soon an owner answers a person who asks what is held.
+    pub access: Option<Access>,
     /// Whether its permits and its emergency bases count. Its guards and duties always do.
     pub active: bool,
     pub(crate) emergency: BTreeMap<LegalBasis, EmergencyUse>,
@@ -198,7 +215,7 @@ fn read_pack(id: &str, files: &BTreeMap<String, String>) -> Result<Pack, Problem
             .citation
             .is_sound()
             .map_err(|reason| unsound(&reason))?;
-        if code == LegalBasis::Consent {
+        if code.is_the_persons_own() {
             return Err(unsound("is of the core, not of a jurisdiction"));
         }
         if let Some(good_for) = basis.emergency {
@@ -216,7 +233,15 @@ fn read_pack(id: &str, files: &BTreeMap<String, String>) -> Result<Pack, Problem
         .into_iter()
         .map(|duty| read_duty(duty, id, &path, text, (&bases, &raw.profiles)))
         .collect::<Result<_, _>>()?;
+    if let Some(access) = &raw.access {
+        let unsound = |reason: String| refuse("[access]", format!("`access` {reason}"));
+        access.citation.is_sound().map_err(unsound)?;
+        if !(1..=MAX_ACCESS_DAYS).contains(&access.days) {
+            return Err(unsound(format!("has 1 to {MAX_ACCESS_DAYS} days")));
+        }
+    }
     Ok(Pack {
+        access: raw.access,
         id: raw.id,
         version: raw.version,
         jurisdiction: raw.jurisdiction,

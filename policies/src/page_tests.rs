@@ -14,8 +14,8 @@ use std::{
 const PAGE: &str = include_str!("../../docs/POLICY.md");
 
 /// Rules of the policy layer, which have a case on each side.
-const OF_POLICY: [u8; 23] = [
-    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 25, 29,
+const OF_POLICY: [u8; 24] = [
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22, 24, 25, 29,
 ];
 
 struct Row {

@@ -5,6 +5,8 @@ mod audit_cases;
 mod bundles;
 mod papers;
 mod preview;
+mod rights;
+mod services;
 mod warnings;
 
 pub use audit_cases::{AuditCaseView, AuditReason};
@@ -13,6 +15,10 @@ pub use papers::{
     AgreementStep, AgreementView, AgreementWarning, ConsentImport, ConsentView, ConsentsEnding,
 };
 pub use preview::{HolderPreview, MissingView, PreviewItem, PreviewLimit, PreviewView};
+pub use rights::{
+    DirectItem, OwnerAnswer, OwnerProgress, RightsReply, RightsTask, RightsView, Told,
+};
+pub use services::{EvidenceCheck, ServiceConsentView};
 pub use warnings::{Copies, DeletionView, FewAlike, NearRecord};
 
 use passerelle_model::{

@@ -30,6 +30,12 @@ pub(crate) type Node = v1::node_client::NodeClient<Channel>;
 /// The same, for its audit cases.
 pub(crate) type AuditCases = v1::audit_cases_client::AuditCasesClient<Channel>;
 
+/// The same, for what people ask about themselves.
+pub(crate) type Rights = v1::rights_client::RightsClient<Channel>;
+
+/// The same, for consents to a service and evidence on paper.
+pub(crate) type Consents = v1::consents_client::ConsentsClient<Channel>;
+
 /// The view in a node's reply.
 pub(crate) fn document<T: DeserializeOwned>(
     reply: Result<tonic::Response<v1::Document>, tonic::Status>,
@@ -47,6 +53,16 @@ pub(crate) async fn audit_cases(dir: &Path) -> Result<AuditCases, Failure> {
     client::audit_cases(dir)
         .await
         .map_err(|e| client_failure(&e))
+}
+
+/// The same, to what people ask about themselves.
+pub(crate) async fn rights(dir: &Path) -> Result<Rights, Failure> {
+    client::rights(dir).await.map_err(|e| client_failure(&e))
+}
+
+/// The same, to consents to a service and evidence on paper.
+pub(crate) async fn consents(dir: &Path) -> Result<Consents, Failure> {
+    client::consents(dir).await.map_err(|e| client_failure(&e))
 }
 
 fn client_failure(error: &ClientError) -> Failure {

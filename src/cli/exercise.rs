@@ -128,6 +128,10 @@ const SHIPPED: &[(&str, &str)] = &[
         include_str!("../../docs/exercises/10-a-clinic-offline-for-two-days.yaml"),
     ),
     (
+        "11-one-door-five-owners",
+        include_str!("../../docs/exercises/11-one-door-five-owners.yaml"),
+    ),
+    (
         "12-a-small-town",
         include_str!("../../docs/exercises/12-a-small-town.yaml"),
     ),

@@ -3,11 +3,13 @@
 mod audit_cases;
 mod consents;
 mod requests;
+mod rights;
 
 pub(super) use audit_cases::{audit_case, audit_cases};
-pub(super) use consents::{consent_import, consents, consents_ending};
+pub(super) use consents::{consent_import, consents, consents_ending, service_consents};
 pub(crate) use requests::{decided_item, plain, status_words};
 pub(super) use requests::{inbox, request, requests};
+pub(super) use rights::{rights, rights_reply, rights_tasks, said_words};
 
 use super::{
     Lang,

@@ -57,6 +57,7 @@ pub(crate) fn consent(person: v1::Person) -> v1::RecordConsentRequest {
         notice_version: 1,
         expires_at_ms: passerelle_tests::raw_agency::now().plus_s(86_400).0,
         redisclosure: false,
+        evidence: String::new(),
     }
 }
 

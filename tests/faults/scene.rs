@@ -100,6 +100,7 @@ pub(crate) fn terms(number: usize, days: u64) -> v1::RecordConsentRequest {
         notice_version: 1,
         expires_at_ms: now().plus_s(days * 86_400).0,
         redisclosure: false,
+        evidence: String::new(),
     }
 }
 

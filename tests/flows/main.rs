@@ -15,6 +15,7 @@
 )]
 
 mod play;
+mod rights;
 mod script;
 mod seen;
 mod town;
@@ -45,6 +46,7 @@ scenarios! {
     a_name_is_spelled_in_two_ways: "8-two-spellings";
     a_mentor_comes_to_the_table: "9-a-mentor-at-the-table";
     a_clinic_is_offline_for_two_days: "10-a-clinic-offline-for-two-days";
+    somebody_asks_at_one_door_what_five_owners_hold: "11-one-door-five-owners";
     one_case_is_in_a_small_town: "12-a-small-town";
 }
 

@@ -371,6 +371,10 @@ impl Play {
             self.town.is_indexed(&ask.to).await?;
             args.push("--near");
         }
+        let valid_s = ask.lasts_hours.map(|hours| (hours * 3_600).to_string());
+        if let Some(valid_s) = &valid_s {
+            args.extend(["--valid", valid_s]);
+        }
         if let Some(kind) = &ask.emergency {
             args.extend(["--emergency", kind]);
         }

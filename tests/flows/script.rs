@@ -187,6 +187,7 @@ pub(crate) struct Ask {
     pub(crate) emergency: Option<String>,
     #[serde(default)]
     pub(crate) near: bool,
+    pub(crate) lasts_hours: Option<u64>,
     #[serde(rename = "why")]
     pub(crate) _why: Option<serde_json::Value>,
     #[serde(default)]

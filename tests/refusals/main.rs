@@ -15,3 +15,4 @@ mod help;
 mod imports;
 mod offices;
 mod proofs;
+mod services;

@@ -11,6 +11,7 @@ use crate::{
     render,
     requester::{self, Question},
     review::{self, Word},
+    rights::record,
     state::{self, AskRow},
     suspicion::{
         Action,
@@ -26,7 +27,7 @@ use passerelle_model::{
     statement::{Item, MAX_ITEMS, Reliance},
 };
 use passerelle_proto::{v1, views::RequestView};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tonic::Status;
 
 /// How long a request stays open unless it says otherwise: three days.
@@ -61,32 +62,51 @@ pub(super) async fn ask(node: &Node, request: v1::AskRequest) -> Reply {
     let statement = statement.ok_or_else(|| refused(ErrorCode::Internal))?;
     let settled = node.settled(&statement).await.map_err(refused)?;
     if matches!(settled, Settled::Logged(_)) {
-        // The decision follows within the same second, if the witnesses are there.
-        let decided = |node: &Node| {
-            let row = state::ask(node.core.view(), &request).map_err(storage)?;
-            let decided = row.is_some_and(|row| row.status != RequestStatus::Submitted);
-            Ok(decided.then_some(()))
-        };
-        let row = state::key::of(state::key::ASK, request.as_str().as_bytes());
-        node.wait_for(NOTICE_TIMEOUT, row, decided)
-            .await
-            .map_err(refused)?;
+        decided(node, &request, NOTICE_TIMEOUT).await?;
     }
     let row = load(node, &request)?;
     document(&render::ask_view(me(node), &row, None))
+}
+
+/// Waits a while for the decision: it follows within the same second, if the witnesses are there.
+pub(super) async fn decided(
+    node: &Node,
+    request: &RequestId,
+    patience: Duration,
+) -> Result<(), Status> {
+    let is_decided = |node: &Node| {
+        let row = state::ask(node.core.view(), request).map_err(storage)?;
+        let decided = row.is_some_and(|row| row.status != RequestStatus::Submitted);
+        Ok(decided.then_some(()))
+    };
+    let row = state::key::of(state::key::ASK, request.as_str().as_bytes());
+    let waited = node.wait_for(patience, row, is_decided).await;
+    waited.map(drop).map_err(refused)
 }
 
 /// Journals a question with its audit case, if there is one; its id, what becomes of it, and the
 /// digest of its statement.
 async fn asked(
     node: &Node,
-    mut question: Question,
+    question: Question,
     person: Option<&Person>,
     near: bool,
 ) -> Result<(RequestId, Passage, Option<Digest>), Status> {
+    let request = RequestId::from_random(entropy::random().map_err(refused)?);
+    let (passage, statement) = asked_as(node, request.clone(), question, (person, near)).await?;
+    Ok((request, passage, statement))
+}
+
+/// The same, under an id that nobody has used. Beside the person: whether other spellings are asked
+/// for.
+pub(super) async fn asked_as(
+    node: &Node,
+    request: RequestId,
+    mut question: Question,
+    (person, near): (Option<&Person>, bool),
+) -> Result<(Passage, Option<Digest>), Status> {
     let now = node.clock.now();
     let context = Arc::clone(&node.context);
-    let request = RequestId::from_random(entropy::random().map_err(refused)?);
     let found = suspicion::look(&context, node.core.view(), &question, person, now);
     let found = found.map_err(refused)?;
     let action = found.action();
@@ -134,7 +154,7 @@ async fn asked(
     match away {
         // Recorded; the question itself could not be kept.
         Some(code) => Err(refused(code)),
-        None => Ok((request, passage, statement)),
+        None => Ok((passage, statement)),
     }
 }
 
@@ -307,11 +327,27 @@ pub(super) async fn review(node: &Node, request: v1::ReviewRequest) -> Reply {
             ));
         }
     };
+    let kept_back = record::restriction_at(node.core.view(), &id).map_err(refused)?;
+    let stands = kept_back.filter(|kept| kept.stands(node.clock.now()));
+    if let Some(kept) = stands.filter(|_| verdict == Verdict::Approve) {
+        let until = kept.until.to_rfc3339();
+        return Err(refuse(
+            ErrorCode::NotAParty,
+            format!(
+                "a restriction stands until {until}: answer with `cannot-say`, or have a privacy \
+                 officer lift it first"
+            ),
+        ));
+    }
     let word = Word {
-        verdict,
-        worker: worker.id,
         record: (!request.record.is_empty()).then(|| request.record.clone()),
+        ..Word::new(verdict, &worker.id)
     };
+    judge(node, id, word, Vec::new()).await
+}
+
+/// What a person here decided, with `more` in the same step.
+pub(super) async fn judge(node: &Node, id: RequestId, word: Word, more: Vec<Event>) -> Reply {
     let context = Arc::clone(&node.context);
     let now = node.clock.now();
     let reviewed = id.clone();
@@ -319,7 +355,8 @@ pub(super) async fn review(node: &Node, request: v1::ReviewRequest) -> Reply {
         .core
         .write(now, move |view| {
             let trust = context.trust(view).map_err(storage)?;
-            let events = review::review(&context, view, &trust, &reviewed, word, now)?;
+            let follow = review::review(&context, view, &trust, &reviewed, word, now)?;
+            let events: Vec<_> = more.into_iter().chain(follow).collect();
             let statement = events.iter().find_map(|event| match event {
                 Event::Stated(stated) => Some(stated.envelope.digest()),
                 _ => None,

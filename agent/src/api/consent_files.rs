@@ -157,7 +157,7 @@ pub(super) async fn import(node: &Node, request: v1::ImportConsentRequest) -> Re
         not_kept: read.not_kept,
     };
     if !request.dry_run {
-        let (consent, settled) = enter(node, terms, &person, handle).await?;
+        let (consent, settled) = enter(node, terms, &person, handle, None).await?;
         let done = done(consent.to_string(), &settled);
         (report.index, report.status) = (done.index, done.status);
     }

@@ -1,8 +1,9 @@
 //! Consents: recorded with the person present, withdrawn, shown.
 
-use super::{Reply, document, done, input, refuse, refused, say, settle};
+use super::{Reply, document, done, input, refuse, refused, say, service_consents, settle};
 use crate::{
     entropy,
+    event::Event,
     holder::storage,
     names,
     node::{Node, Settled},
@@ -10,8 +11,8 @@ use crate::{
     render, state,
 };
 use passerelle_model::{
-    bytes::Handle,
-    commitment::Field,
+    bytes::{Commitment, Handle},
+    commitment::{Field, Opening},
     error::ErrorCode,
     ids::ConsentId,
     statement::{Body, ConsentTerms, Withdrawal, WithdrawalScope},
@@ -40,10 +41,17 @@ pub(super) async fn record(node: &Node, request: v1::RecordConsentRequest) -> Re
             ));
         }
     }
+    let evidence = match request.evidence.as_str() {
+        "" => None,
+        text => {
+            let digest = service_consents::evidence(text)?;
+            Some(entropy::opening(Field::Evidence, &digest.0).map_err(refused)?)
+        }
+    };
     let terms = ConsentTerms {
         consent: ConsentId::from_random(entropy::random().map_err(refused)?),
         // Replaced once the handle is known: what can be refused is refused first.
-        subject: passerelle_model::bytes::Commitment([0; 32]),
+        subject: Commitment([0; 32]),
         giver: input::code("giver", &request.giver)?,
         capacity: input::code("capacity", &request.capacity)?,
         categories: input::codes("category", &request.categories)?,
@@ -57,11 +65,14 @@ pub(super) async fn record(node: &Node, request: v1::RecordConsentRequest) -> Re
         given_at: now,
         expires_at: Timestamp(request.expires_at_ms),
         redisclosure: request.redisclosure,
-        evidence: None,
+        evidence: evidence.as_ref().map(Opening::commitment),
     };
     may_record(node, &terms, now)?;
     let handle = node.handle(&person).await.map_err(refused)?;
-    let (id, settled) = enter(node, terms, &person, handle).await?;
+    // What opens it stays here: the log has the commitment, and nobody else a use for the rest.
+    let consent = terms.consent.clone();
+    let kept = evidence.map(|opening| Event::EvidenceKept { consent, opening });
+    let (id, settled) = enter(node, terms, &person, handle, kept).await?;
     document(&done(id.to_string(), &settled))
 }
 
@@ -74,26 +85,42 @@ pub(super) fn may_record(node: &Node, terms: &ConsentTerms, now: Timestamp) -> R
     if terms.given_at > now {
         return out_of_range("the consent would be given in the future");
     }
-    // Nothing could ever rest on it, and somebody would believe that there is a consent.
-    match (terms.giver, terms.capacity) {
-        (ConsentGiver::Subject, Capacity::Substituted) => {
-            return out_of_range(
-                "`capacity` is substituted, so a parent or a substitute must have given it: say \
-                 who with `giver`",
-            );
-        }
-        (ConsentGiver::Parent | ConsentGiver::Substitute, Capacity::Capable)
-        | (ConsentGiver::Parent | ConsentGiver::Substitute, Capacity::MatureMinor) => {
-            return out_of_range(
-                "somebody else gives a consent only for a person who can't: `capacity` must be \
-                 substituted, or the person gives it",
-            );
-        }
-        (ConsentGiver::Subject, Capacity::Capable | Capacity::MatureMinor)
-        | (ConsentGiver::Parent | ConsentGiver::Substitute, Capacity::Substituted) => {}
-    }
+    may_give(terms.giver, terms.capacity)?;
     input::are_members(node, "recipient", &terms.recipients)?;
     input::are_members(node, "discloser", &terms.disclosers)
+}
+
+/// Who can give a consent, whatever it is to. Nothing could ever rest on another, and somebody
+/// would believe that there is a consent.
+pub(super) fn may_give(giver: ConsentGiver, capacity: Capacity) -> Result<(), Status> {
+    let out_of_range = |words: &str| Err(refuse(ErrorCode::OutOfRange, words));
+    match (giver, capacity) {
+        (ConsentGiver::Subject, Capacity::Substituted) => out_of_range(
+            "`capacity` is substituted, so a parent or a substitute must have given it: say \
+             who with `giver`",
+        ),
+        (ConsentGiver::Parent | ConsentGiver::Substitute, Capacity::Capable)
+        | (ConsentGiver::Parent | ConsentGiver::Substitute, Capacity::MatureMinor) => out_of_range(
+            "somebody else gives a consent only for a person who can't: `capacity` must be \
+                 substituted, or the person gives it",
+        ),
+        (ConsentGiver::Subject, Capacity::Capable | Capacity::MatureMinor)
+        | (ConsentGiver::Parent | ConsentGiver::Substitute, Capacity::Substituted) => Ok(()),
+    }
+}
+
+/// What opens the evidence of a consent to share, and what stands in the log for it.
+pub(super) fn evidence_of(
+    node: &Node,
+    consent: &str,
+) -> Result<Option<(Opening, Commitment)>, Status> {
+    let id: ConsentId = input::id("consent", consent)?;
+    let failed = |e| refused(storage(e));
+    let row = state::consent(node.core.view(), &id).map_err(failed)?;
+    let row = row.ok_or_else(|| refused(ErrorCode::UnknownConsent))?;
+    let key = state::key::of(state::key::EVIDENCE, id.as_str().as_bytes());
+    let opening = state::load::<Opening>(node.core.view(), &key).map_err(failed)?;
+    Ok(opening.zip(row.terms.evidence))
 }
 
 /// Says the consent, of the person with this handle.
@@ -102,6 +129,7 @@ pub(super) async fn enter(
     mut terms: ConsentTerms,
     person: &Person,
     handle: Handle,
+    more: Option<Event>,
 ) -> Result<(ConsentId, Settled), Status> {
     let opening = entropy::opening(Field::Subject, &handle.0).map_err(refused)?;
     terms.subject = opening.commitment();
@@ -110,7 +138,8 @@ pub(super) async fn enter(
     let label = names::keep(&node.context.vault, consent.to_string(), handle, &name);
     let label = label.map_err(refused)?;
     let body = Body::Consent(Box::new(terms));
-    let settled = settle(node, body, vec![opening], vec![label]).await?;
+    let events = std::iter::once(label).chain(more).collect();
+    let settled = settle(node, body, vec![opening], events).await?;
     Ok((consent, settled))
 }
 

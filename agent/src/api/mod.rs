@@ -16,6 +16,8 @@ mod deletions;
 pub mod input;
 mod people;
 mod preview;
+pub mod rights;
+pub mod service_consents;
 
 use crate::{
     event::Event,

@@ -168,9 +168,8 @@ impl Agent {
         self.write(at, move |context, view| {
             let trust = Trust::load(&context.identity.anchors, view).unwrap();
             let word = review::Word {
-                verdict,
-                worker: worker.to_owned(),
                 record: record.map(str::to_owned),
+                ..review::Word::new(verdict, worker)
             };
             let events = review::review(context, view, &trust, &request, word, at)?;
             let kinds = kinds(&events);

@@ -10,7 +10,7 @@ use passerelle_model::{
     ids::{AgencyId, AgreementId},
     statement::{AgreementLine, MAX_ALL_SIGNATORIES, MAX_SIGNATORIES, can_sign},
     time::Timestamp,
-    vocabulary::{Category, LegalBasis, Level, Purpose},
+    vocabulary::{Category, Level, Purpose},
 };
 use passerelle_policies::Library;
 use std::{collections::BTreeSet, fmt, str::FromStr};
@@ -253,8 +253,9 @@ impl Reader<'_> {
             if parties.iter().any(|p| p.agency == party.agency) {
                 self.wrong(offset, format!("`{}` is a party twice", party.agency));
             }
-            if party.basis == LegalBasis::Consent {
-                let reason = "`basis`: an agreement is nobody's consent; name a basis in law";
+            if party.basis.is_the_persons_own() {
+                let reason = "`basis`: an agreement is nobody's consent or request; name a basis \
+                              in law";
                 self.wrong(offset, reason);
             }
             parties.push(party);

@@ -45,10 +45,18 @@ pub fn html(account: &Account, lang: Lang) -> String {
          content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n\
-         <h1>{title}</h1>\n<p>{}</p>\n",
-        lang.tag(),
-        say(Word::Intro)
+         <h1>{title}</h1>\n",
+        lang.tag()
     );
+    out.push_str(&section(account, lang));
+    out.push_str("</main>\n</body>\n</html>\n");
+    out
+}
+
+/// What the page says, without title and frame: part of another page.
+pub fn section(account: &Account, lang: Lang) -> String {
+    let say = |word: Word| word.say(lang);
+    let mut out = format!("<p>{}</p>\n", say(Word::Intro));
     facts(&mut out, account, lang);
     if account.entries.is_empty() {
         let _ = writeln!(out, "<p>{}</p>", say(Word::None));
@@ -64,7 +72,7 @@ pub fn html(account: &Account, lang: Lang) -> String {
     }
     let _ = write!(
         out,
-        "<p>{} <code>{}</code> ({} {})</p>\n</main>\n</body>\n</html>\n",
+        "<p>{} <code>{}</code> ({} {})</p>\n",
         say(Word::HowChecked),
         escaped(&account.root),
         account.size,

@@ -9,7 +9,6 @@ use crate::{
     records::Agreement,
     state::{self, key},
     statement::{AgreementChange, AgreementSignature, AgreementTerms, Verified},
-    vocabulary::LegalBasis,
 };
 use std::collections::BTreeSet;
 
@@ -42,8 +41,8 @@ pub(super) fn propose(
             && terms.review_at <= terms.ends_at
             && !terms.purposes.iter().any(|p| p.is_prohibited())
             && terms.has_sound_signatories()
-            // An agreement is not the consent of anybody.
-            && !terms.parties.iter().any(|p| p.basis == LegalBasis::Consent),
+            // An agreement is not the consent or the request of anybody.
+            && !terms.parties.iter().any(|p| p.basis.is_the_persons_own()),
         ErrorCode::OutOfRange,
     )?;
     ensure(

@@ -1,6 +1,6 @@
 //! What the codes mean to policies: ranks, numbers, kinds, prohibitions.
 
-use super::{Category, Level, Purpose, Stage, WorkerRole};
+use super::{Category, LegalBasis, Level, Purpose, Stage, WorkerRole};
 
 impl Purpose {
     /// Whether the purpose is prohibited in every federation.
@@ -9,6 +9,14 @@ impl Purpose {
             self,
             Self::CriminalInvestigation | Self::ImmigrationEnforcement | Self::Media
         )
+    }
+}
+
+impl LegalBasis {
+    /// Whether the person's own word is the basis, not a law: no pack claims it, and no agreement
+    /// between agencies rests on it.
+    pub const fn is_the_persons_own(self) -> bool {
+        matches!(self, Self::Consent | Self::OwnRequest)
     }
 }
 

@@ -238,6 +238,8 @@ codes! {
     LegalBasis ("legal basis") {
         /// The person's consent.
         Consent = "consent",
+        /// The person asks what is held on her or him; the law of each owner says how it answers.
+        OwnRequest = "own_request",
         /// Ontario: municipal privacy act, compelling circumstances.
         Mfippa32h = "MFIPPA-32h",
         /// Ontario: provincial privacy act.

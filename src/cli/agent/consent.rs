@@ -3,7 +3,7 @@
 use super::{
     Place,
     consent_files::{self, EXPORT_EXAMPLES, ExportArgs, IMPORT_EXAMPLES, ImportArgs},
-    done_text,
+    consent_service, done_text, evidence,
 };
 use crate::cli::{
     Global, backend, clock, codes,
@@ -28,7 +28,12 @@ pub(super) enum Verb {
 Examples:
   passerelle agent consent record --dir /srv/maison-commune --person person.toml \\
     --category in_service --category appointment_status --purpose plan --purpose deliver \\
-    --recipient maison-commune --discloser sante-centre --language fr --days 180")]
+    --recipient maison-commune --discloser sante-centre --language fr --days 180
+  passerelle agent consent record --dir /srv/maison-commune --person person.toml \\
+    --category in_service --purpose deliver --recipient maison-commune \\
+    --discloser sante-centre --language fr --evidence form.pdf
+
+The file of --evidence never leaves this machine: the log has a commitment to its SHA-256.")]
     Record(Box<RecordArgs>),
     /// Withdraw a consent, whole or in part
     #[command(after_help = "\
@@ -61,6 +66,26 @@ Examples:
         #[arg(value_name = "ID")]
         consent: Option<ConsentId>,
     },
+    /// Compare a file with the evidence that was recorded; exit code 1 if it is another
+    #[command(after_help = "\
+Examples:
+  passerelle agent consent check-evidence --dir /srv/maison-commune \\
+    consent-00112233445566778899aabbccddeeff form.pdf
+  passerelle agent consent check-evidence --dir /srv/maison-commune \\
+    service-00112233445566778899aabbccddeeff form.pdf")]
+    CheckEvidence {
+        #[command(flatten)]
+        place: Place,
+        /// The consent, recorded here: to share or to a service
+        #[arg(value_name = "ID")]
+        consent: String,
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Consents to a service of this agency: other records, which share nothing
+    #[command(subcommand)]
+    Service(consent_service::Verb),
     /// List consents that end soon, the next to end first
     #[command(after_help = "\
 Examples:
@@ -131,6 +156,9 @@ pub(super) struct RecordArgs {
     /// Recipients may pass it on
     #[arg(long)]
     redisclosure: bool,
+    /// What was signed: any file; only its SHA-256 is kept
+    #[arg(long, value_name = "FILE")]
+    evidence: Option<PathBuf>,
 }
 
 fn texts<T: ToString>(values: &[T]) -> Vec<String> {
@@ -156,6 +184,7 @@ async fn record(global: Global, args: RecordArgs) -> Result<Exit, Failure> {
             .plus_s(args.days.saturating_mul(SECONDS_PER_DAY))
             .0,
         redisclosure: args.redisclosure,
+        evidence: evidence::optional(args.evidence.as_deref())?,
     };
     let mut node = backend::connect(&args.place.dir).await?;
     let done: Done = backend::document(node.record_consent(request).await)?;
@@ -193,6 +222,12 @@ pub(super) async fn run(global: Global, verb: Verb) -> Result<Exit, Failure> {
             output::print(global, &views, |views| render::consents(views))?;
             Ok(Exit::Done)
         }
+        Verb::CheckEvidence {
+            place,
+            consent,
+            file,
+        } => evidence::check(global, &place, consent, &file).await,
+        Verb::Service(verb) => consent_service::run(global, verb).await,
         Verb::Expiring { place, within } => expiring(global, &place, within).await,
         Verb::Export(args) => consent_files::export(global, args).await,
         Verb::Import(args) => consent_files::import(global, args).await,

@@ -9,9 +9,13 @@ pub(super) mod bundle;
 mod case;
 mod consent;
 mod consent_files;
+mod consent_service;
 mod deletion;
+mod evidence;
 pub(super) mod preview;
 mod request;
+mod rights;
+mod rights_page;
 
 use super::{
     Global, Tether, backend, codes,
@@ -166,6 +170,9 @@ Examples:
     /// What was received in cases that ended without a concern: erase it, or say why not
     #[command(subcommand)]
     Deletions(deletion::Verb),
+    /// What a person asks about herself or himself: one door, all owners, one reply
+    #[command(subcommand)]
+    Rights(rights::Verb),
     /// Ask another agency about one person, and wait for the decision
     #[command(after_help = request::EXAMPLES)]
     Request(request::RequestArgs),
@@ -329,6 +336,7 @@ pub(super) async fn run(global: Global, args: AgentArgs) -> Result<Exit, Failure
         Verb::AuditCases(verb) => audit_case::run(global, verb).await,
         Verb::Preview(args) => preview::run(global, args).await,
         Verb::Deletions(verb) => deletion::run(global, verb).await,
+        Verb::Rights(verb) => rights::run(global, verb).await,
         Verb::Request(args) => request::run(global, args).await,
         Verb::Requests { place } => {
             let mut node = backend::connect(&place.dir).await?;

@@ -68,6 +68,14 @@ struct ShownPack {
     bases: Vec<ShownBasis>,
     rules: Vec<ShownRule>,
     duties: Vec<ShownDuty>,
+    /// How soon an owner answers a person who asks what is held.
+    access: Option<ShownAccess>,
+}
+
+#[derive(Serialize)]
+struct ShownAccess {
+    days: u16,
+    citation: Both,
 }
 
 #[derive(Serialize)]
@@ -115,6 +123,10 @@ fn show(library: &Library, pack: &Pack) -> ShownPack {
     let rules = library.rules().values().filter(|rule| of_pack(&rule.pack));
     let duties = library.duties().iter().filter(|duty| of_pack(&duty.pack));
     ShownPack {
+        access: pack.access.as_ref().map(|access| ShownAccess {
+            days: access.days,
+            citation: Both::of(&access.citation),
+        }),
         id: pack.id.clone(),
         version: pack.version,
         jurisdiction: pack.jurisdiction.clone(),
@@ -185,6 +197,13 @@ fn text(pack: &ShownPack, lang: Lang) -> String {
         let says: Vec<_> = duty.says.iter().map(|says| says.says(lang)).collect();
         let says = says.join(" ");
         let _infallible = writeln!(out, "  duty {} [{}]: {says}", duty.id, duty.source);
+    }
+    if let Some(access) = &pack.access {
+        let (days, citation) = (access.days, access.citation.says(lang));
+        let _infallible = match lang {
+            Lang::En => writeln!(out, "  access within {days} days: {citation}"),
+            Lang::Fr => writeln!(out, "  accès en {days} jours : {citation}"),
+        };
     }
     out
 }

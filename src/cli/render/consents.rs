@@ -3,7 +3,7 @@
 use super::{none_if_empty, strings};
 use crate::cli::output::{fields, table};
 use passerelle_model::statement::{ConsentTerms, WithdrawalScope};
-use passerelle_proto::views::{ConsentImport, ConsentView, ConsentsEnding};
+use passerelle_proto::views::{ConsentImport, ConsentView, ConsentsEnding, ServiceConsentView};
 
 /// Consents.
 pub(in crate::cli) fn consents(views: &[ConsentView]) -> String {
@@ -40,6 +40,25 @@ fn of_terms(terms: &ConsentTerms) -> [(&'static str, String); 6] {
         ("disclosers", list(strings(&terms.disclosers))),
         ("given, until", format!("{given}, {until}")),
     ]
+}
+
+/// Consents to a service.
+pub(in crate::cli) fn service_consents(views: &[ServiceConsentView]) -> String {
+    let mut out = String::new();
+    for view in views {
+        let (given, until) = (view.given_at.to_rfc3339(), view.expires_at.to_rfc3339());
+        out.push_str(&fields(&[
+            ("consent to a service", view.consent.clone()),
+            ("person", view.person.clone().unwrap_or_default()),
+            ("service", view.service.clone().unwrap_or_default()),
+            ("status", view.status.clone()),
+            ("given by", format!("{} ({})", view.giver, view.capacity)),
+            ("given, until", format!("{given}, {until}")),
+            ("recorded by", view.recorded_by.clone()),
+        ]));
+        out.push('\n');
+    }
+    none_if_empty(out, "no consents to a service")
 }
 
 /// Consents that end soon, with how urgent each is: 60, 30 and 7 days before the end.

@@ -68,6 +68,7 @@ fn consent(number: usize) -> v1::RecordConsentRequest {
         notice_version: 1,
         expires_at_ms: SystemClock.now().plus_s(30 * 86_400).0,
         redisclosure: false,
+        evidence: String::new(),
     }
 }
 

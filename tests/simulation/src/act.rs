@@ -373,11 +373,7 @@ impl World {
             self.agent_runs(ix, |context, view| {
                 let trust = context.trust(view).map_err(|_| ErrorCode::Storage)?;
                 let request = &row.request;
-                let word = review::Word {
-                    verdict,
-                    worker: worker.to_owned(),
-                    record: None,
-                };
+                let word = review::Word::new(verdict, worker);
                 let events = review::review(context, view, &trust, request, word, now);
                 Ok((events?, ()))
             })?;
