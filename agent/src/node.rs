@@ -189,44 +189,46 @@ impl Node {
         Ok(handles)
     }
 
-    /// Gets near handles for own people who have none, until there are none left.
+    /// Gets near handles for some of the own people who have none. Whether there may be more of
+    /// them: whoever calls again leaves some time, for people who ask come first.
     ///
     /// # Errors
-    /// As [`Node::handle`]. What was found until then is kept.
-    pub async fn complete_near(&self) -> Result<(), ErrorCode> {
-        loop {
-            let view = self.core.view();
-            let people = near_index::without(view, MAX_BATCH / NEAR_TOKENS).map_err(storage)?;
-            if people.is_empty() {
-                return Ok(());
-            }
-            let (mut tokens, mut found) = (Vec::new(), Vec::new());
-            for (token, row) in people {
-                let opened = match &row {
-                    Some(row) => {
-                        let row = std::slice::from_ref(row);
-                        sealed::open_all(&self.context.vault, view, row)?
-                    }
-                    None => Vec::new(),
-                };
-                let near = opened.first().map(|kept| near_tokens(&kept.person));
-                let (how, near): (Vec<_>, Vec<_>) = near.unwrap_or_default().into_iter().unzip();
-                tokens.extend(near);
-                found.push((token, how));
-            }
-            let handles = match tokens.is_empty() {
-                true => Vec::new(),
-                false => self.evaluate(&tokens).await?,
-            };
-            let mut handles = handles.into_iter();
-            let found = found.into_iter().map(|(token, how)| NearHandles {
-                token,
-                handles: how.into_iter().zip(handles.by_ref()).collect(),
-            });
-            let events = vec![Event::NearFound(found.collect())];
-            let now = self.clock.now();
-            self.core.write(now, move |_| Ok((events, ()))).await?;
+    /// As [`Node::handle`].
+    pub async fn complete_near(&self) -> Result<bool, ErrorCode> {
+        const SOME: usize = MAX_BATCH / NEAR_TOKENS;
+        let view = self.core.view();
+        let people = near_index::without(view, SOME).map_err(storage)?;
+        if people.is_empty() {
+            return Ok(false);
         }
+        let has_more = people.len() == SOME;
+        let (mut tokens, mut found) = (Vec::new(), Vec::new());
+        for (token, row) in people {
+            let opened = match &row {
+                Some(row) => {
+                    let row = std::slice::from_ref(row);
+                    sealed::open_all(&self.context.vault, view, row)?
+                }
+                None => Vec::new(),
+            };
+            let near = opened.first().map(|kept| near_tokens(&kept.person));
+            let (how, near): (Vec<_>, Vec<_>) = near.unwrap_or_default().into_iter().unzip();
+            tokens.extend(near);
+            found.push((token, how));
+        }
+        let handles = match tokens.is_empty() {
+            true => Vec::new(),
+            false => self.evaluate(&tokens).await?,
+        };
+        let mut handles = handles.into_iter();
+        let found = found.into_iter().map(|(token, how)| NearHandles {
+            token,
+            handles: how.into_iter().zip(handles.by_ref()).collect(),
+        });
+        let events = vec![Event::NearFound(found.collect())];
+        let now = self.clock.now();
+        self.core.write(now, move |_| Ok((events, ()))).await?;
+        Ok(has_more)
     }
 
     /// Gets handles for the people who have none, until there are none left.

@@ -46,6 +46,9 @@ const SETTLED_AFTER: Duration = Duration::from_secs(60);
 /// Pauses between attempts to get the handles that are missing.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// Pause after each lot of near handles: half of what a broker allows by default in the long run is
+/// left to people who ask.
+const NEAR_PAUSE: Duration = Duration::from_secs(25);
 /// Pauses before permits that could not be used are asked for again.
 const FIRST_AGAIN: Duration = Duration::from_secs(30);
 const LONGEST_AGAIN: Duration = Duration::from_secs(3_600);
@@ -159,14 +162,20 @@ pub(crate) async fn complete_handles(node: Node) {
         let meta = state::meta(node.core.view());
         if meta.is_ok_and(|meta| meta.without_handle == 0) {
             // Other spellings only once everybody can be found at all.
-            if let Err(code) = node.complete_near().await {
-                tracing::info!(%code, pause_ms = pause.as_millis(),
-                    "some people can't be found by other spellings yet; tried again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_RETRY);
-                continue;
+            match node.complete_near().await {
+                Ok(false) => pause = FIRST_RETRY,
+                Ok(true) => {
+                    tokio::time::sleep(NEAR_PAUSE).await;
+                    continue;
+                }
+                Err(code) => {
+                    tracing::info!(%code, pause_ms = pause.as_millis(),
+                        "some people can't be found by other spellings yet; tried again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_RETRY);
+                    continue;
+                }
             }
-            pause = FIRST_RETRY;
             if version.changed().await.is_err() {
                 return;
             }
