@@ -5,6 +5,7 @@ use crate::{
     core::{Core, Writer},
     event::Event,
     facts::csv_import::{ImportedPerson, SourceId},
+    inbound::take_in,
     link::{Evaluation, Evaluator, LinkOwner, link},
     node::Node,
     person::Person,
@@ -198,6 +199,12 @@ async fn a_request_whose_secrets_are_damaged_is_given_up_and_holds_up_nothing() 
     let trust = Federation::new().trust("clinic");
     let (request, stated) = requester::ask(&node.context, &trust, question, NOW).unwrap();
     damage_key(&node.context, dir.path(), &request);
+    // Without rules nothing would be sent at all.
+    let (beginning, context) = (Federation::new().founding(), Arc::clone(&node.context));
+    let heard = node.core.write(NOW, move |view| {
+        Ok((take_in(&context, view, beginning, NOW)?, ()))
+    });
+    heard.await.unwrap();
     let events = vec![Event::Stated(Box::new(stated))];
     let written = node.core.write(NOW, move |_| Ok((events, ()))).await;
     written.unwrap();

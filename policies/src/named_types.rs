@@ -139,7 +139,7 @@ mod tests {
         }
         // Few names, each with many of the one before.
         let many = |of: &str| {
-            let fields = (0..200).map(|n| format!("f{n}: {of}, "));
+            let fields = (0..100).map(|n| format!("f{n}: {of}, "));
             fields.collect::<String>()
         };
         let wide = format!(
