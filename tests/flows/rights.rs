@@ -100,7 +100,7 @@ impl Door {
 /// Opens the request as Ana does, after what must be refused was.
 async fn opened(town: Town) -> Result<Door> {
     let form = town.federation.file("form.pdf", b"signed on paper")?;
-    let person = town.person("rina")?.to_owned();
+    let person = town.person(DOOR, "rina")?.to_owned();
     let args = ["--person", &person, "--evidence", &form];
     let by_mai = [&args[..], &["--worker", "worker-mai"]].concat();
     let federation = &town.federation;
