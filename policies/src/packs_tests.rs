@@ -43,7 +43,7 @@ fn a_bad_pack_is_refused_with_file_line_and_reason() {
     for (path, from, to, why) in [
         (
             "packs/ca-qc/texts.toml",
-            "fr = \"Pour prévenir",
+            "fr = \"Pour écarter",
             "de = \"Um zu",
             "unknown field `de`",
         ),
