@@ -456,11 +456,7 @@ fn random_step(journal: &mut Journal, (n, earlier, lines, kind, by): Random) {
     terms.starts_at = NOW.minus_s(50).plus_s(u64::from(kind) * 10);
     journal.signed(n, terms.clone());
     if kind % 4 != 1 {
-        let signature = AgreementSignature {
-            endorsements: Vec::new(),
-            agreement: id(n),
-            terms: passerelle_model::canonical::digest(&terms).unwrap(),
-        };
+        let signature = signature_by(&terms, &terms, &[]);
         journal.with(|view, place| {
             signed(view, &federation(), &agency("school"), &signature, place).unwrap();
         });

@@ -6,8 +6,9 @@
 //! can't be known here. Out of scope: who may look ([`crate::suspicion`]), the local interface
 //! ([`crate::api`]).
 //!
-//! Nothing leaves: the broker is not asked for a handle, and no holder for anything. So the consents
-//! of a person about whom this agency never asked can't be looked up, and are as if there were none.
+//! Nothing leaves: the broker is not asked for a handle, and no holder for anything. So the
+//! consents of a person about whom this agency never asked can't be looked up, and are as if there
+//! were none.
 
 use crate::{
     agreements,
@@ -278,7 +279,7 @@ pub fn limits(wanted: &Wanted, left_out: usize, heard_at: Option<Timestamp>) -> 
     limits.push(limit(
         "record_unknown",
         "Whether a holder has a record of the person is not known here, and was not asked.",
-        "On ne sait pas ici si un détenteur a un dossier sur la personne, et on ne l’a pas demandé.",
+        "On ne sait pas ici si un détenteur a un dossier sur la personne ; on ne l’a pas demandé.",
     ));
     let heard = heard_at.map(Timestamp::to_rfc3339).unwrap_or_default();
     limits.push(limit(

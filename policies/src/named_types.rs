@@ -3,11 +3,11 @@
 //!
 //! In scope: words of a schema, counted as if every named type were written out where it is used.
 //! Out of scope: whether the text is a schema at all, and how deep one type is
-//! ([`crate::nesting`], which also bounds how many names there are, and by that the recursion here).
+//! ([`crate::nesting`], which also bounds how many names there are, and so the recursion here).
 //!
-//! Cedar writes them out. With `type B = { a: A, b: A }` each name doubles the one before, so thirty
-//! lines keep a machine busy for a minute and forty for a day: a proposed bundle is read by every
-//! agency before anybody has looked at it.
+//! Cedar writes them out. With `type B = { a: A, b: A }` each name doubles the one before, so
+//! thirty lines keep a machine busy for a minute and forty for a day: a proposed bundle is read by
+//! every agency before anybody has looked at it.
 
 use std::collections::HashMap;
 

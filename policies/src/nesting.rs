@@ -23,8 +23,8 @@ const MAX_CONDITIONS: usize = 64;
 /// it is long. The shipped rules have fewer than 200.
 const MAX_OPERATORS: usize = 1_024;
 
-/// Names for types (`type A = B;`) in a schema: each may stand for the next, and whoever follows them
-/// goes one frame deeper each. The shipped schema has 1.
+/// Names for types (`type A = B;`) in a schema: each may stand for the next, and whoever follows
+/// them goes one frame deeper each. The shipped schema has 1.
 const MAX_NAMED_TYPES: usize = 64;
 
 /// Which of Cedar's languages a text is in.

@@ -227,7 +227,7 @@ fn terms(node: &Node, draft: Draft) -> Result<AgreementTerms, Status> {
     if !terms.has_sound_signatories() {
         return Err(refuse(
             ErrorCode::OutOfRange,
-            "`signatories`: each key once, from `agreement keygen`, and `signatures_needed` of them",
+            "`signatories`: each key once, from `agreement keygen`; `signatures_needed` of them",
         ));
     }
     Ok(terms)

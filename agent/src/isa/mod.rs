@@ -76,8 +76,8 @@ pub struct Party {
     pub basis: LegalBasis,
     /// Who signs for it.
     pub signatory: Signatory,
-    /// The people who sign with keys of their own, if the key of its node is not enough. Left out of
-    /// the canonical form otherwise.
+    /// The people who sign with keys of their own, if the key of its node is not enough. Left out
+    /// of the canonical form otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signers: Option<Signers>,
 }

@@ -262,8 +262,9 @@ pub fn pass(
     }
 }
 
-/// What becomes of a look at what the rules would say, which is a look-up like any other: journaled,
-/// with its audit case if there is one. There is nothing to hold, so what would be held is refused.
+/// What becomes of a look at what the rules would say, which is a look-up like any other:
+/// journaled, with its audit case if there is one. There is nothing to hold, so what would be held
+/// is refused.
 ///
 /// # Errors
 /// [`ErrorCode::Suspended`]; the store.

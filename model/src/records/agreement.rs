@@ -106,8 +106,8 @@ impl Agreement {
         self.terms.parties.iter().any(|p| p.agency == *agency)
     }
 
-    /// Whether `signature` is one of `agency` that counts: a party that has not signed, these terms,
-    /// and enough of its signatories, by these terms and by those of the version before.
+    /// Whether `signature` is one of `agency` that counts: a party that has not signed, these
+    /// terms, and enough of its signatories, by these terms and by those of the version before.
     ///
     /// # Errors
     /// [`ErrorCode::NotAParty`], [`ErrorCode::Duplicate`]; [`ErrorCode::PayloadMismatch`] for other

@@ -2,8 +2,8 @@
 //!
 //! In scope: what the terms say of them, what each signs, whether enough have. One set of functions
 //! for the broker, which decides; for every agent, which counts for itself; and for who verifies an
-//! export. Out of scope: who they are (an office and a name stand in the text of the agreement, which
-//! never crosses the broker), where they keep their keys.
+//! export. Out of scope: who they are (an office stands in the text of the agreement, which never
+//! crosses the broker), where they keep their keys.
 
 use super::{AgreementParty, AgreementTerms, signed_bytes};
 use crate::{
@@ -83,13 +83,13 @@ impl Endorsed {
         key(&endorsement.key).is_some_and(|key| key.verify_strict(&signed, &signature).is_ok())
     }
 
-    /// Whether these endorsements are enough for each of `rules`: for who signs by the terms, and for
-    /// who signed by those before. One by a key that no rule names counts for nothing: a party that
-    /// is new does not know who signed before.
+    /// Whether these endorsements are enough for each of `rules`: for who signs by the terms, and
+    /// for who signed by those before. One by a key that no rule names counts for nothing: a party
+    /// that is new does not know who signed before.
     ///
     /// # Errors
-    /// [`ErrorCode::OutOfRange`] for more than there can be; [`ErrorCode::Duplicate`] for two by one
-    /// key; [`ErrorCode::BadSignature`] if one by a key that is named is none;
+    /// [`ErrorCode::OutOfRange`] for more than there can be; [`ErrorCode::Duplicate`] for two by
+    /// one key; [`ErrorCode::BadSignature`] if one by a key that is named is none;
     /// [`ErrorCode::SignatoriesMissing`] if there are fewer than needed.
     pub fn check(
         &self,

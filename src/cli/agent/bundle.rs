@@ -38,8 +38,8 @@ Examples:
 
 Look at it first: `passerelle agent bundle show` says the digest of each proposal, which stands for
 its rules, what they replace, and from when until when. An endorsement is of that and nothing else;
-it is signed and stands in the log. With `endorse_two_people` in agent.toml it leaves once two workers
-have given it.")]
+it is signed and stands in the log. With `endorse_two_people` in agent.toml it leaves once two
+workers have given it.")]
     Endorse {
         #[command(flatten)]
         place: Place,

@@ -42,7 +42,7 @@ pub(super) struct PreviewArgs {
     /// Who would be asked; repeat for more [default: every other member]
     #[arg(long = "holder", value_name = "AGENCY")]
     holders: Vec<AgencyId>,
-    /// What would be asked, the level as a code or 0 to 4; repeat for more [default: every category]
+    /// What would be asked, the level as a code or 0 to 4; repeat for more [default: everything]
     #[arg(long = "item", value_name = "CATEGORY:LEVEL", value_parser = codes::item)]
     items: Vec<Item>,
     /// What for [default: plan]
