@@ -6,6 +6,7 @@ mod held_back;
 mod hostile;
 mod imports;
 mod late;
+mod origin;
 mod override_reviews;
 mod postponed;
 mod retention;
