@@ -170,6 +170,11 @@ fn follow(
         };
     }
     if let EntryBody::Offered { permit } = &notice.entry().body {
+        // Of the former origin, however valid: it may rest on what was withdrawn in what was lost.
+        let since = state::meta(view).map_err(storage)?.origin_since;
+        if notice.index() < since {
+            return Err(ErrorCode::PermitWithdrawn);
+        }
         let me = &trust.anchors.agency;
         if permit.holder != *me && permit.requester != *me {
             return Err(ErrorCode::PermitMismatch);

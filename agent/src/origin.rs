@@ -249,7 +249,8 @@ fn check(
         }
     }
     let me = &context.identity.anchors.agency;
-    if !supersedes.members.contains(me) {
+    // Who had joined after the copy was made has joined again since, by an invitation.
+    if !supersedes.members.contains(me) && follows != announced.key {
         return Err(OriginError::NotAMember);
     }
     for agency in &supersedes.members {
@@ -271,8 +272,15 @@ fn event(
 ) -> Result<OriginAccepted, OriginError> {
     let index = announced.supersedes.carried.size;
     let witness = past.within(index);
+    let me = &context.identity.anchors.agency;
+    let is_awaited = announced.supersedes.members.contains(me);
     let mut again = Vec::new();
     for stated in past.papers {
+        // Of who joined again nobody knows whether it comes before what others say again: what it
+        // gave is given anew, by people.
+        if !is_awaited && !matches!(body(&stated), Some(Body::Withdrawal(_))) {
+            continue;
+        }
         let sent = state::sent(view, &stated.envelope.digest()).map_err(failed)?;
         let was_taken =
             |sent: SentRow| sent.code.is_none() && sent.index.is_none_or(|at| at >= witness.size);
@@ -285,13 +293,17 @@ fn event(
     let withdraws = |stated: &&Stated| matches!(body(stated), Some(Body::Withdrawal(_)));
     let withdrawals = again.iter().chain(waiting).filter(withdraws);
     let withdrawals: Vec<Digest> = withdrawals.map(|s| s.envelope.digest()).collect();
+    let resumptions = match is_awaited {
+        true => resumptions(context, index, &withdrawals).map_err(OriginError::Failed)?,
+        false => Vec::new(),
+    };
     Ok(OriginAccepted {
         entry: announced.entry,
         index,
         key: announced.key.to_string(),
         witness,
         again,
-        resumptions: resumptions(context, index, &withdrawals).map_err(OriginError::Failed)?,
+        resumptions,
     })
 }
 
@@ -395,7 +407,8 @@ pub(crate) fn accepted(
     stop_holding(view)?;
     edit_meta(view, |meta| {
         meta.origin = Some(accepted.key.clone());
-        meta.resuming = true;
+        meta.origin_since = index;
+        meta.resuming = !accepted.resumptions.is_empty();
         meta.witness = accepted.witness;
         meta.next_member = 0;
         meta.next_notice = meta.next_notice.min(index);

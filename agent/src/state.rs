@@ -65,6 +65,8 @@ pub struct Meta {
     /// Verifier key of the newest origin of the log that was accepted here; none if the log is that
     /// of the enrolment.
     pub origin: Option<String>,
+    /// Index of the entry by which it began: no permit from before counts.
+    pub origin_since: u64,
     /// Whether the log has not shown yet that nothing of this agency's own is missing.
     pub resuming: bool,
 }

@@ -165,6 +165,17 @@ struct NewestArgs {
     note: Option<PathBuf>,
 }
 
+impl NewestArgs {
+    fn read(self) -> Result<Newest, Failure> {
+        if let Some(head) = self.newest {
+            return Ok(Newest::Head(head));
+        }
+        let note = self.note.unwrap_or_default();
+        let text = std::fs::read_to_string(&note);
+        text.map(Newest::Note).map_err(|e| Failure::file(&note, &e))
+    }
+}
+
 fn tree_head(text: &str) -> Result<TreeHead, String> {
     let parsed = text.split_once(':').and_then(|(size, root)| {
         let (size, root) = (size.parse().ok()?, Digest::from_hex(root).ok()?);
@@ -266,16 +277,7 @@ pub(super) async fn run(global: Global, args: BrokerArgs) -> Result<Exit, Failur
             newest,
             out,
         } => {
-            let newest = match newest {
-                NewestArgs {
-                    newest: Some(head), ..
-                } => Newest::Head(head),
-                NewestArgs { note, .. } => {
-                    let note = note.unwrap_or_default();
-                    let text = std::fs::read_to_string(&note);
-                    Newest::Note(text.map_err(|e| Failure::file(&note, &e))?)
-                }
-            };
+            let newest = newest.read()?;
             let done = backend::broker_supersede(&place.dir, newest, members).await?;
             announced(global, &done, &out)?;
         }

@@ -9,6 +9,7 @@ mod imports;
 mod late;
 mod names;
 mod near;
+mod origin;
 mod override_reviews;
 mod postponed;
 mod preview;

@@ -222,9 +222,28 @@ fn what_may_be_lost_is_said_again_before_what_had_not_left_and_that_it_is_all() 
     assert_eq!((meta.outbox, meta.next_out), (4, before + 4));
     assert_eq!(meta.witness, state_of(8, 8), "within what was carried");
     assert_eq!((meta.next_member, meta.resuming), (0, true));
+    assert_eq!(meta.origin_since, INDEX);
     let follows = followed(&here.context, &here.rows).unwrap();
     assert!(follows.name().ends_with("/2"));
     assert_eq!(expected(&here.rows, INDEX).unwrap(), Some(Digest([1; 32])));
+}
+
+#[test]
+fn who_has_joined_again_since_says_its_withdrawals_again_and_is_not_awaited() {
+    let mut here = Agency::new();
+    let withdrawn = here.withdraws(2);
+    here.is_taken(11);
+    let announced = here.announced();
+    here.context.identity.anchors.log = announced.key.clone();
+    let without_us = |a: &mut Announced| a.supersedes.members.retain(|m| *m != agency("police"));
+    let mut announced = announced;
+    without_us(&mut announced);
+    assert!(check(&here.context, &here.rows, &announced, &here.past).is_ok());
+    let past = std::mem::take(&mut here.past);
+    let event = event(&here.context, &here.rows, &announced, past).unwrap();
+    assert!(event.resumptions.is_empty());
+    let again: Vec<_> = event.again.iter().map(|s| s.envelope.digest()).collect();
+    assert_eq!(again, [withdrawn]);
 }
 
 #[test]

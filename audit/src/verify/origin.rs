@@ -95,13 +95,13 @@ impl Ledger {
     }
 
     /// The log must have gone over to the key under which it is shown.
-    pub(super) fn goes_by_its_key(&mut self) -> Result<(), Fault> {
-        let right = self.origin.key == self.log_key;
-        let message = || "the log is shown under a key that its entries do not put in force";
-        if right || self.is_excused(Since::Ever) || self.origin.key.is_empty() {
+    pub(super) fn goes_by_its_key(&self) -> Result<(), Fault> {
+        let key = &self.origin.key;
+        if *key == self.log_key || key.is_empty() || self.is_excused(Since::Ever) {
             return Ok(());
         }
-        Err(Fault::whole(FaultCode::Origin, message()))
+        let message = "the log is shown under a key that its entries do not put in force";
+        Err(Fault::whole(FaultCode::Origin, message))
     }
 
     /// The root that a new origin states, held against the tree before its entry.

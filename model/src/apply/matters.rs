@@ -13,13 +13,19 @@ pub(super) fn consented(
     let Some(subject) = subject(sidecar, &terms.subject) else {
         return Ok(());
     };
-    let row = Consent {
+    let mut row = Consent {
         recorded_by: agency.clone(),
         subject,
         withdrawn: Vec::new(),
         recorded: counts_from(view, agency, index)?,
         terms,
     };
+    if names_a_stranger(view, &row)? {
+        row.withdrawn.push(Withdrawn {
+            scope: WithdrawalScope::All,
+            index,
+        });
+    }
     post(view, index, named_in(&row));
     let id = row.terms.consent.as_str();
     view.write(key::consent_by_subject(&subject, id), Some(Vec::new()));
@@ -61,6 +67,21 @@ pub(super) fn carried_out(
 /// which order they were said at first nobody knows any more, and a withdrawal must defeat it.
 fn counts_from(view: &Overlay<'_>, agency: &AgencyId, index: u64) -> Result<u64, StoreError> {
     Ok(state::awaited(view, agency)?.unwrap_or(index))
+}
+
+/// Whether a consent that is said again names somebody who was no member at the new origin, and may
+/// have withdrawn it in what was lost: nobody will say that again, so it counts as withdrawn.
+fn names_a_stranger(view: &Overlay<'_>, row: &Consent) -> Result<bool, StoreError> {
+    let Some(since) = state::awaited(view, &row.recorded_by)? else {
+        return Ok(false);
+    };
+    for agency in named_in(row) {
+        let member = state::member(view, agency)?;
+        if member.is_none_or(|member| member.since > since) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn named_in(row: &Consent) -> impl Iterator<Item = &AgencyId> {

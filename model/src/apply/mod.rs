@@ -23,7 +23,7 @@ use crate::{
     statement::{
         AgencyKeys, AgreementChange, AgreementSignature, AgreementTerms, Answer, Body, CaseAdvance,
         CaseOpening, Change, ConsentTerms, Envelope, OverrideReview, Receipt, ReceiptKind, Request,
-        Withdrawal,
+        Withdrawal, WithdrawalScope,
     },
     store::{Overlay, Read, StoreError},
     time::Timestamp,

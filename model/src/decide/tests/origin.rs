@@ -142,6 +142,21 @@ fn what_is_said_again_counts_as_before_every_withdrawal_that_is_said_again() {
 }
 
 #[test]
+fn a_consent_said_again_that_names_a_stranger_counts_as_withdrawn() {
+    let mut world = World::new();
+    world.run(&Command::Revoke { agency: agency(2) });
+    let index = supersede(&mut world, &[0, 1]);
+    // In what was lost it may have been back, and have withdrawn; now it comes back once more.
+    world.enrol(2);
+    done(world.consent(1, 0, 0));
+    assert!(!consent(&world, 1).unwrap().withdrawn.is_empty());
+    done(resume(&mut world, 1, index, Vec::new()));
+    world.now = world.now.plus_s(1);
+    done(world.consent(2, 0, 0));
+    assert!(consent(&world, 2).unwrap().withdrawn.is_empty());
+}
+
+#[test]
 fn with_an_agency_that_left_unheard_consents_from_before_are_void() {
     let mut world = World::new();
     done(world.consent(1, 0, 0));
