@@ -102,6 +102,10 @@ pub struct Rights {
     /// Within how many days an owner answers: as a door what it gives others, as an owner what this
     /// agency gives itself. 1 to 30; counsel says how many.
     pub days: u16,
+    /// At a door: after how many days all owners are asked once more by itself, for a year, so that
+    /// what was kept back and is owed comes without anybody having to hint at it. 0: never. The
+    /// same for everybody.
+    pub again_days: u16,
     /// At a door: whom to contact at each agency, for the reply. It must not depend on an answer,
     /// so it is written down here.
     pub contacts: BTreeMap<String, String>,
@@ -111,6 +115,7 @@ impl Default for Rights {
     fn default() -> Self {
         Self {
             days: 30,
+            again_days: 0,
             contacts: BTreeMap::new(),
         }
     }
@@ -182,6 +187,12 @@ impl Config {
         }
         if !(1..=30).contains(&config.rights.days) {
             return Err("`days` of `[rights]` is not from 1 to 30".to_owned());
+        }
+        let again_days = config.rights.again_days;
+        if again_days != 0 && !(config.rights.days..=366).contains(&again_days) {
+            return Err(
+                "`again_days` of `[rights]` is neither 0 nor from `days` to 366".to_owned(),
+            );
         }
         if config.erase_recalled_after_h > 24 * 90 {
             return Err("`erase_recalled_after_h` is over 2160".to_owned());
@@ -293,6 +304,8 @@ mod tests {
             "broker = 'x'\nleast_alike = 10001",
             "broker = 'x'\npopulation = 100000001",
             "broker = 'x'\n[rights]\ndays = 31",
+            "broker = 'x'\n[rights]\nagain_days = 29",
+            "broker = 'x'\n[rights]\nagain_days = 367",
             "broker = 'x'\n[rights]\ncontact = {}",
             "broker = 'x'\ncompare = ['10.0.0.6:7080']",
             "broker = 'x'\ncompare = ['https://10.0.0.6:7080']",

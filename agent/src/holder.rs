@@ -265,18 +265,11 @@ fn proceed(
         || a_person_looks_first(context, view, checked, requester)?;
     let Some(ruling) = ruling.filter(|_| approved || !looks_first) else {
         let waits = row.filter(|r| r.status == Status::HolderReview && r.items == permit.items);
-        let review_by = match permit.purpose {
-            // As long as the law gives, and no longer than the request lasts.
-            Purpose::RightsRequest => {
-                let days = u64::from(context.config.rights.days);
-                let by = now.plus_s(days.saturating_mul(86_400));
-                by.min(checked.request().not_after)
-            }
-            _ => now.plus_s(context.config.review_deadline_h.saturating_mul(3_600)),
-        };
         return Ok(vec![Event::ReviewAsked {
             request: permit.request.clone(),
-            review_by: waits.and_then(|r| r.review_by).unwrap_or(review_by),
+            review_by: waits
+                .and_then(|r| r.review_by)
+                .unwrap_or_else(|| review_by(context, checked, now)),
             record_found: !records.is_empty(),
             again: waits.is_some(),
         }]);
@@ -294,6 +287,19 @@ fn proceed(
         now,
         Timestamp(now.0.saturating_add(delay)),
     )
+}
+
+/// Until when a person here should decide.
+fn review_by(context: &Context, checked: &CheckedPermit, now: Timestamp) -> Timestamp {
+    match checked.permit().purpose {
+        // As long as the law gives, and no longer than the request lasts.
+        Purpose::RightsRequest => {
+            let days = u64::from(context.config.rights.days);
+            let by = now.plus_s(days.saturating_mul(86_400));
+            by.min(checked.request().not_after)
+        }
+        _ => now.plus_s(context.config.review_deadline_h.saturating_mul(3_600)),
+    }
 }
 
 /// What was decided under an earlier permit holds for no more than it covered, and by no fewer

@@ -186,15 +186,8 @@ async fn everybody_answers(door: &Door) -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restriction_in_time_looks_like_nothing_held_until_it_ends() -> Result<()> {
-    let Some(town) = Town::open(EXERCISE).await? else {
-        return Ok(());
-    };
-    let mut door = opened(town).await?;
-    everybody_answers(&door).await?;
-
-    // The police keep it back until the day after tomorrow.
+/// Until day 3. At the door it looks like what the house says, which holds nothing.
+async fn the_police_keep_it_back(door: &Door) -> Result<()> {
     let task = door.open_task(POLICE).await?.request;
     let until = script::moment("day 3 00:00")?;
     let until = passerelle_model::time::Timestamp(u64::try_from(until)? * 1_000).to_rfc3339();
@@ -224,8 +217,11 @@ async fn a_restriction_in_time_looks_like_nothing_held_until_it_ends() -> Result
     let (police, house) = (of(&reply, POLICE), of(&reply, HOUSE));
     assert_eq!(without_name(police), without_name(house));
     assert!(!json.to_string().contains("investigation"), "{json}");
+    Ok(())
+}
 
-    // Asked once more before the end, a colleague can't tell by mistake what is kept back.
+/// Asked once more before the end, a colleague can't tell what is kept back.
+async fn nobody_tells_by_mistake(door: &Door) -> Result<()> {
     door.at_the_door("again", &[&door.rights]).await?.done()?;
     let task = door.open_task(POLICE).await?.request;
     let ran = door.at(POLICE, "approve", &[&task]).await?;
@@ -234,8 +230,11 @@ async fn a_restriction_in_time_looks_like_nothing_held_until_it_ends() -> Result
         "{ran:?}"
     );
     door.at(POLICE, "cannot-say", &[&task]).await?.done()?;
+    Ok(())
+}
 
-    // The end comes: an alert, and what is owed crosses when all are asked again.
+/// An alert, and what is owed crosses when all are asked again.
+async fn the_end_comes(door: &mut Door) -> Result<()> {
     door.town.pass_until(script::moment("day 3 09:00")?)?;
     door.restart(POLICE).await?;
     within(PATIENCE, "the alert", || async {
@@ -267,6 +266,11 @@ async fn a_restriction_in_time_looks_like_nothing_held_until_it_ends() -> Result
         door.at(owner, verb, &[&task]).await?.done()?;
     }
     door.answered(2).await?;
+    Ok(())
+}
+
+/// With what was owed, what was told before, and the account, on a page.
+async fn the_reply_is_whole(door: &Door) -> Result<()> {
     let page = door.town.federation.dir().join("reply.html");
     let page_text = page.to_str().context("a path that is not text")?;
     let export = door.town.federation.export(OVERSIGHT).await?;
@@ -289,8 +293,14 @@ async fn a_restriction_in_time_looks_like_nothing_held_until_it_ends() -> Result
         page.contains("Relevé") || page.contains("Demandes et réponses"),
         "{page}"
     );
+    Ok(())
+}
 
-    // Who has not answered in time is told so, here and there.
+/// Here and there; and the door asks by itself.
+async fn who_is_late_is_told_so(door: &mut Door) -> Result<()> {
+    let settings = door.town.federation.agent_dir(DOOR).join("agent.toml");
+    let text = std::fs::read_to_string(&settings)?;
+    std::fs::write(&settings, text + "\n[rights]\ndays = 20\nagain_days = 30\n")?;
     door.town.pass_until(script::moment("day 60 09:00")?)?;
     for agency in [DOOR, SCHOOL] {
         door.restart(agency).await?;
@@ -303,6 +313,27 @@ async fn a_restriction_in_time_looks_like_nothing_held_until_it_ends() -> Result
         })
         .await?;
     }
+    within(PATIENCE, "a round of its own", || async {
+        let view = door.shown().await?;
+        let all = view.owners.iter().all(|owner| owner.status == "waiting");
+        Ok((view.rounds == 4 && all).then_some(()))
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restriction_in_time_looks_like_nothing_held_until_it_ends() -> Result<()> {
+    let Some(town) = Town::open(EXERCISE).await? else {
+        return Ok(());
+    };
+    let mut door = opened(town).await?;
+    everybody_answers(&door).await?;
+    the_police_keep_it_back(&door).await?;
+    nobody_tells_by_mistake(&door).await?;
+    the_end_comes(&mut door).await?;
+    the_reply_is_whole(&door).await?;
+    who_is_late_is_told_so(&mut door).await?;
     door.at_the_door("erase", &[&door.rights]).await?.done()?;
     let view = door.shown().await?;
     assert_eq!((view.person, view.handle), (None, None));

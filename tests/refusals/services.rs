@@ -124,31 +124,32 @@ async fn to_be_helped_is_not_to_be_talked_about_nor_the_other_way_round() -> Res
         .await?;
     anyhow::ensure!(ran.code == 2, "{ran:?}");
 
-    // Withdrawn, it ends; the other one stays.
-    let ran = scene.clinic("consent service erase", &[&id]).await?;
+    withdrawn_it_ends(&scene, &id).await?;
+    let ran = scene.clinic("consent show", &[&sharing]).await?.done()?;
+    assert_eq!(ran.json[0]["status"], "active", "the other one stays");
+    Ok(())
+}
+
+async fn withdrawn_it_ends(scene: &Scene, id: &str) -> Result<()> {
+    let ran = scene.clinic("consent service erase", &[id]).await?;
     assert_eq!(
         ran.error_code().as_deref(),
         Some("wrong_state"),
         "it stands: {ran:?}"
     );
     scene
-        .clinic("consent service withdraw", &[&id])
+        .clinic("consent service withdraw", &[id])
         .await?
         .done()?;
     assert!(!scene.agrees(&scene.person, SERVICE).await?);
-    let ran = scene.clinic("consent service withdraw", &[&id]).await?;
+    let ran = scene.clinic("consent service withdraw", &[id]).await?;
     assert_eq!(ran.error_code().as_deref(), Some("wrong_state"), "{ran:?}");
-    scene
-        .clinic("consent service erase", &[&id])
-        .await?
-        .done()?;
-    let ran = scene.clinic("consent service show", &[&id]).await?.done()?;
+    scene.clinic("consent service erase", &[id]).await?.done()?;
+    let ran = scene.clinic("consent service show", &[id]).await?.done()?;
     anyhow::ensure!(
         !ran.stdout.contains("Dubruit") && !ran.stdout.contains(SERVICE),
         "{ran:?}"
     );
-    let ran = scene.clinic("consent show", &[&sharing]).await?.done()?;
-    assert_eq!(ran.json[0]["status"], "active");
     Ok(())
 }
 

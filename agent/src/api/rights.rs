@@ -6,17 +6,14 @@
 
 use super::{Reply, asking, document, done, input, refuse, refused};
 use crate::{
-    asked_by,
     config::Worker,
     entropy,
-    event::{Event, Verdict},
-    ground,
+    event::Event,
     holder::storage,
     node::{NOTICE_TIMEOUT, Node, Settled},
     requester::Question,
-    review::Word,
     rights::{
-        self, Kind, MAX_SAYS_BYTES, Refusal, Restriction,
+        self, Kind, MAX_SAYS_BYTES,
         record::{self, GroupRow, Kept, MAX_ROUNDS, Opened, RightsEvent, Round},
     },
     state,
@@ -26,25 +23,20 @@ use passerelle_model::{
     bytes::Digest,
     error::ErrorCode,
     ids::{AgencyId, RequestId, RightsId},
-    request::Status as RequestStatus,
     time::Timestamp,
     vocabulary::{LegalBasis, Purpose, WorkerRole},
 };
-use passerelle_proto::{
-    v1,
-    views::{RightsTask, Told},
-};
+use passerelle_proto::{v1, views::Told};
 use std::sync::Arc;
 use tonic::{Request, Status};
 
 mod door;
+mod owner;
 
 /// The most days that owners have: what a request may last, less what clocks may differ.
 const MAX_DAYS: u32 = 30;
 const SLACK_S: u64 = 600;
 const DAY_S: u64 = 86_400;
-/// The longest restriction: two years.
-const MAX_RESTRICTION_S: u64 = 2 * 366 * DAY_S;
 /// Most owners of one request.
 const MAX_OWNERS: usize = 64;
 
@@ -291,23 +283,59 @@ async fn put_questions(
 async fn ask_again(node: &Node, request: v1::AskAgainRequest) -> Reply {
     let worker = officer(node, &request.worker)?;
     let group: RightsId = input::id("rights", &request.rights)?;
-    let row = load(node, &group)?;
-    let kept = kept(node, &group)?
+    next_round(node, &group, &worker, request.days).await?;
+    document(&door::view(node, load(node, &group)?)?)
+}
+
+/// Asks all owners once more.
+async fn next_round(
+    node: &Node,
+    group: &RightsId,
+    worker: &Worker,
+    days: u32,
+) -> Result<(), Status> {
+    let row = load(node, group)?;
+    let kept = kept(node, group)?
         .ok_or_else(|| refuse(ErrorCode::WrongState, "whom this was about is erased"))?;
     if row.rounds.len() >= MAX_ROUNDS {
         return Err(out_of_range(format!(
             "the owners were asked {MAX_ROUNDS} times; open a new request with the person present"
         )));
     }
-    let due = due(node, request.days)?;
+    let due = due(node, days)?;
     // All of them, whatever they said: whom one asks again would tell the broker what came.
     let first = row.rounds.first().map(|round| &round.asked);
     let owners = first.into_iter().flatten().map(|(owner, _)| owner.clone());
     let round = round(node, owners.collect(), due)?;
-    write(node, RightsEvent::AskedAgain { group, round }).await?;
-    let row = load(node, &row.group)?;
-    put_questions(node, &row, &kept, &worker, None).await?;
-    document(&door::view(node, row)?)
+    let event = RightsEvent::AskedAgain {
+        group: group.clone(),
+        round,
+    };
+    write(node, event).await?;
+    put_questions(node, &load(node, group)?, &kept, worker, None).await
+}
+
+/// The rounds that are due by themselves. One that can't be put is said in the agent's log, and
+/// tried again at the next look.
+///
+/// # Errors
+/// The store.
+pub(crate) async fn rounds_due(node: &Node) -> Result<(), ErrorCode> {
+    let now = node.clock.now();
+    let every_s = u64::from(node.context.config.rights.again_days).saturating_mul(DAY_S);
+    for row in record::groups(node.core.view()).map_err(storage)? {
+        if !row.is_round_due(now, every_s) {
+            continue;
+        }
+        let asked = match officer(node, &row.worker) {
+            Ok(worker) => next_round(node, &row.group, &worker, 0).await,
+            Err(status) => Err(status),
+        };
+        if let Err(error) = asked {
+            tracing::warn!(group = %row.group, %error, "the owners could not be asked once more");
+        }
+    }
+    Ok(())
 }
 
 async fn erase(node: &Node, request: v1::EraseRightsRequest) -> Reply {
@@ -324,128 +352,6 @@ async fn erase(node: &Node, request: v1::EraseRightsRequest) -> Reply {
     gone.map_err(|_| refused(ErrorCode::Internal))?
         .map_err(refused)?;
     document(&done(group.to_string(), &Settled::Logged(None)))
-}
-
-/// One that waits for a person here, of a person who asks about herself.
-fn task(node: &Node, text: &str) -> Result<RequestId, Status> {
-    let request: RequestId = input::id("request", text)?;
-    let row = state::hold(node.core.view(), &request).map_err(failed)?;
-    match row {
-        Some(row) if row.purpose == Purpose::RightsRequest => Ok(request),
-        _ => Err(refuse(
-            ErrorCode::UnknownRequest,
-            "no person's own request to this agency has this id",
-        )),
-    }
-}
-
-async fn refuse_access(node: &Node, request: v1::RefuseAccessRequest) -> Reply {
-    let worker = officer(node, &request.worker)?;
-    let id = task(node, &request.request)?;
-    let Some(reason) = Refusal::parse(&request.reason) else {
-        let known: Vec<_> = Refusal::ALL.iter().map(|reason| reason.code()).collect();
-        let known = known.join(", ");
-        let mut words = format!("`reason`: the person is told one of: {known}");
-        if Restriction::parse(&request.reason).is_some() {
-            words.push_str("; that one would tell that there is something: restrict it instead");
-        }
-        return Err(refuse(ErrorCode::UnknownCode, words));
-    };
-    let word = Word {
-        refusal: Some(reason),
-        ..Word::new(Verdict::Decline, &worker.id)
-    };
-    asking::judge(node, id, word, Vec::new()).await
-}
-
-async fn restrict(node: &Node, request: v1::RestrictAccessRequest) -> Reply {
-    let worker = officer(node, &request.worker)?;
-    let id = task(node, &request.request)?;
-    let reason = Restriction::parse(&request.reason).ok_or_else(|| {
-        let known: Vec<_> = Restriction::ALL
-            .iter()
-            .map(|reason| reason.code())
-            .collect();
-        let known = known.join(", ");
-        refuse(
-            ErrorCode::UnknownCode,
-            format!("`reason`: known are: {known}"),
-        )
-    })?;
-    let (now, until) = (node.clock.now(), Timestamp(request.until_ms));
-    if until <= now || until > now.plus_s(MAX_RESTRICTION_S) {
-        return Err(out_of_range(
-            "a restriction ends within two years, and not in the past",
-        ));
-    }
-    let handle = ground::subject_of(node.core.view(), &id).map_err(refused)?;
-    let handle = handle.ok_or_else(|| refused(ErrorCode::WrongState))?;
-    let event = Event::Rights(Box::new(RightsEvent::Restricted {
-        request: id.clone(),
-        handle,
-        until,
-        reason,
-        worker: worker.id.clone(),
-    }));
-    let waits = state::hold(node.core.view(), &id).map_err(failed)?;
-    if waits.is_none_or(|row| row.status != RequestStatus::HolderReview) {
-        // Answered before: what counts is what is said from now on.
-        let now = node.clock.now();
-        let written = node.core.write(now, move |_| Ok((vec![event], ())));
-        written.await.map_err(refused)?;
-        return document(&done(id.to_string(), &Settled::Logged(None)));
-    }
-    let word = Word::new(Verdict::CannotSay, &worker.id);
-    asking::judge(node, id, word, vec![event]).await
-}
-
-async fn lift(node: &Node, request: v1::LiftRestrictionRequest) -> Reply {
-    let worker = officer(node, &request.worker)?;
-    let id = task(node, &request.request)?;
-    let row = record::restriction_at(node.core.view(), &id).map_err(refused)?;
-    let row = row.ok_or_else(|| refuse(ErrorCode::WrongState, "no restriction stands"))?;
-    let event = RightsEvent::Lifted {
-        handle: row.handle,
-        worker: worker.id,
-    };
-    write(node, event).await?;
-    document(&done(id.to_string(), &Settled::Logged(None)))
-}
-
-fn tasks(node: &Node, request: &v1::ListTasksRequest) -> Reply {
-    officer(node, &request.worker)?;
-    let (view, now) = (node.core.view(), node.clock.now());
-    let mut tasks = Vec::new();
-    for row in state::holds(view).map_err(failed)? {
-        if row.purpose != Purpose::RightsRequest {
-            continue;
-        }
-        let restricted = record::restriction_at(view, &row.request).map_err(refused)?;
-        let waits = row.status == RequestStatus::HolderReview;
-        let status = match (&restricted, waits) {
-            (_, true) if row.review_by.is_some_and(|by| by <= now) => "overdue",
-            (_, true) => "open",
-            (Some(kept_back), false) if kept_back.stands(now) => "restricted",
-            (Some(_), false) => "restriction_over",
-            (None, false) if row.given.is_some() => "answered",
-            (None, false) if row.status == RequestStatus::Expired => "missed",
-            (None, false) => "ended",
-        };
-        let says = asked_by::open_context(&node.context, view, &row.request).ok();
-        tasks.push(RightsTask {
-            request: row.request.to_string(),
-            requester: row.requester.to_string(),
-            at: row.at,
-            due: row.review_by,
-            status: status.to_owned(),
-            restricted_until: restricted.as_ref().map(|r| r.until),
-            restricted_for: restricted.map(|r| told(r.reason.code(), r.reason.en(), r.reason.fr())),
-            says: says.map(|asked| asked.justification),
-        });
-    }
-    let is_open = |task: &RightsTask| matches!(task.status.as_str(), "overdue" | "open");
-    tasks.sort_by_key(|task| (!is_open(task), task.due, std::cmp::Reverse(task.at)));
-    document(&tasks)
 }
 
 fn told(code: &str, en: &str, fr: &str) -> Told {
@@ -479,18 +385,18 @@ impl v1::rights_server::Rights for RightsService {
     }
 
     async fn list_tasks(&self, request: Request<v1::ListTasksRequest>) -> Reply {
-        tasks(&self.node, &request.into_inner())
+        owner::tasks(&self.node, &request.into_inner())
     }
 
     async fn refuse_access(&self, request: Request<v1::RefuseAccessRequest>) -> Reply {
-        refuse_access(&self.node, request.into_inner()).await
+        owner::refuse_access(&self.node, request.into_inner()).await
     }
 
     async fn restrict_access(&self, request: Request<v1::RestrictAccessRequest>) -> Reply {
-        restrict(&self.node, request.into_inner()).await
+        owner::restrict(&self.node, request.into_inner()).await
     }
 
     async fn lift_restriction(&self, request: Request<v1::LiftRestrictionRequest>) -> Reply {
-        lift(&self.node, request.into_inner()).await
+        owner::lift(&self.node, request.into_inner()).await
     }
 }

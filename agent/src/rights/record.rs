@@ -139,6 +139,24 @@ pub struct GroupRow {
     pub is_erased: bool,
 }
 
+/// For so long the owners are asked once more by themselves.
+const ROUNDS_FOR_S: u64 = 366 * 86_400;
+
+impl GroupRow {
+    /// Whether the owners are to be asked once more at `now`, every `every_s` seconds; 0: never.
+    pub fn is_round_due(&self, now: Timestamp, every_s: u64) -> bool {
+        let (Some(first), Some(last)) = (self.rounds.first(), self.rounds.last()) else {
+            return false;
+        };
+        every_s > 0
+            && !self.is_erased
+            && self.kind == Kind::Access
+            && self.rounds.len() < MAX_ROUNDS
+            && now < first.at.plus_s(ROUNDS_FOR_S)
+            && last.at.plus_s(every_s) <= now
+    }
+}
+
 /// What an owner keeps back about a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RestrictionRow {
@@ -270,5 +288,62 @@ pub fn restriction_at(
     match ground::subject_of(view, request)? {
         Some(handle) => restriction(view, &handle).map_err(storage),
         None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY_S: u64 = 86_400;
+
+    fn asked_on(days: &[u64]) -> GroupRow {
+        let round = |day: &u64| Round {
+            at: Timestamp::default().plus_s(day * DAY_S),
+            due: Timestamp::default().plus_s((day + 30) * DAY_S),
+            asked: Vec::new(),
+        };
+        GroupRow {
+            group: RightsId::from_random([1; 16]),
+            kind: Kind::Access,
+            worker: "officer".to_owned(),
+            evidence: Digest::of(b"form"),
+            rounds: days.iter().map(round).collect(),
+            is_erased: false,
+        }
+    }
+
+    #[test]
+    fn a_round_is_due_after_its_days_for_a_year_and_never_by_default() {
+        let day = |day: u64| Timestamp::default().plus_s(day * DAY_S);
+        let row = asked_on(&[0, 90]);
+        assert!(!row.is_round_due(day(179), 90 * DAY_S));
+        assert!(row.is_round_due(day(180), 90 * DAY_S));
+        assert!(!row.is_round_due(day(180), 0));
+        assert!(!row.is_round_due(day(366), 90 * DAY_S), "after a year");
+        let erased = GroupRow {
+            is_erased: true,
+            ..row.clone()
+        };
+        assert!(!erased.is_round_due(day(180), 90 * DAY_S));
+        let correction = GroupRow {
+            kind: Kind::Correction,
+            ..row
+        };
+        assert!(!correction.is_round_due(day(180), 90 * DAY_S), "said once");
+        assert!(!asked_on(&[0; MAX_ROUNDS]).is_round_due(day(180), DAY_S));
+    }
+
+    #[test]
+    fn at_the_very_end_of_a_restriction_the_answer_is_owed() {
+        let row = RestrictionRow {
+            handle: Handle([1; 32]),
+            request: RequestId::from_random([2; 16]),
+            at: Timestamp(5),
+            until: Timestamp(10),
+            reason: Restriction::Safety,
+            worker: "officer".to_owned(),
+        };
+        assert!(row.stands(Timestamp(9)) && !row.stands(Timestamp(10)));
     }
 }

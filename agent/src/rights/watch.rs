@@ -1,8 +1,9 @@
 //! Deadlines of people's own requests: an alert for what is not answered in time, and for what is
-//! owed since a restriction has ended. At the start and every hour.
+//! owed since a restriction has ended; rounds that are due by themselves. At the start and every
+//! hour.
 
 use super::record;
-use crate::{alerts::AlertCode, holder::storage, node::Node, state};
+use crate::{alerts::AlertCode, api::rights, holder::storage, node::Node, state};
 use passerelle_model::{
     error::ErrorCode, request::Status, store::Read, time::Timestamp, vocabulary::Purpose,
 };
@@ -24,6 +25,7 @@ pub(crate) async fn keep(node: &Node) -> Result<(), ErrorCode> {
         for (code, what) in due(node.core.view(), now)? {
             node.context.alerts.raise_once(now, code, &what);
         }
+        rights::rounds_due(node).await?;
     }
 }
 

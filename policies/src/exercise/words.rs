@@ -314,11 +314,7 @@ pub(super) fn asked(exercise: &Exercise, question: &Question, language: Language
     let why = labels::purpose(request.purpose, language);
     let basis = match request.basis {
         LegalBasis::Consent => pick(language, "consent", "consentement"),
-        LegalBasis::OwnRequest => pick(
-            language,
-            "the person's own request",
-            "demande de la personne",
-        ),
+        LegalBasis::OwnRequest => pick(language, "own request", "demande de la personne"),
         other => other.code(),
     };
     let worker = &question.worker;

@@ -282,16 +282,7 @@ pub(super) async fn run(global: Global, verb: Verb) -> Result<Exit, Failure> {
             place,
             rights,
             worker,
-        } => {
-            let request = v1::ShowRightsRequest {
-                rights: rights.map(|id| id.to_string()).unwrap_or_default(),
-                worker: worker.name(&place.dir),
-            };
-            let mut node = backend::rights(&place.dir).await?;
-            let views: Vec<RightsView> = backend::document(node.show_rights(request).await)?;
-            output::print(global, &views, |views| render::rights(views))?;
-            Ok(Exit::Done)
-        }
+        } => show(global, &place, rights, &worker).await,
         Verb::Again {
             place,
             rights,
@@ -304,11 +295,7 @@ pub(super) async fn run(global: Global, verb: Verb) -> Result<Exit, Failure> {
                 worker: worker.name(&place.dir),
             };
             let mut node = backend::rights(&place.dir).await?;
-            let view: RightsView = backend::document(node.ask_again(request).await)?;
-            output::print(global, &view, |view| {
-                render::rights(std::slice::from_ref(view))
-            })?;
-            Ok(Exit::Done)
+            one(global, backend::document(node.ask_again(request).await)?)
         }
         Verb::Reply(args) => reply(global, args).await,
         Verb::Erase {
@@ -324,17 +311,15 @@ pub(super) async fn run(global: Global, verb: Verb) -> Result<Exit, Failure> {
             let done: Done = backend::document(node.erase_rights(request).await)?;
             done_text(global, &done, "whom it was about is destroyed")
         }
-        Verb::Tasks { place, worker } => {
-            let request = v1::ListTasksRequest {
-                worker: worker.name(&place.dir),
-            };
-            let mut node = backend::rights(&place.dir).await?;
-            let tasks: Vec<RightsTask> = backend::document(node.list_tasks(request).await)?;
-            output::print(global, &tasks, |tasks| {
-                render::rights_tasks(tasks, global.lang())
-            })?;
-            Ok(Exit::Done)
-        }
+        verb @ (Verb::Tasks { .. }
+        | Verb::Refuse { .. }
+        | Verb::Restrict { .. }
+        | Verb::Lift { .. }) => at_an_owner(global, verb).await,
+    }
+}
+
+async fn at_an_owner(global: Global, verb: Verb) -> Result<Exit, Failure> {
+    match verb {
         Verb::Refuse {
             place,
             request,
@@ -380,7 +365,49 @@ pub(super) async fn run(global: Global, verb: Verb) -> Result<Exit, Failure> {
             let done: Done = backend::document(node.lift_restriction(request).await)?;
             done_text(global, &done, "no restriction stands")
         }
+        Verb::Tasks { place, worker } => tasks(global, &place, &worker).await,
+        Verb::Open(_)
+        | Verb::Show { .. }
+        | Verb::Again { .. }
+        | Verb::Reply(_)
+        | Verb::Erase { .. } => Err(Failure::usage("this is done at the door")),
     }
+}
+
+async fn tasks(global: Global, place: &Place, worker: &Worker) -> Result<Exit, Failure> {
+    let request = v1::ListTasksRequest {
+        worker: worker.name(&place.dir),
+    };
+    let mut node = backend::rights(&place.dir).await?;
+    let tasks: Vec<RightsTask> = backend::document(node.list_tasks(request).await)?;
+    output::print(global, &tasks, |tasks| {
+        render::rights_tasks(tasks, global.lang())
+    })?;
+    Ok(Exit::Done)
+}
+
+async fn show(
+    global: Global,
+    place: &Place,
+    rights: Option<RightsId>,
+    worker: &Worker,
+) -> Result<Exit, Failure> {
+    let request = v1::ShowRightsRequest {
+        rights: rights.map(|id| id.to_string()).unwrap_or_default(),
+        worker: worker.name(&place.dir),
+    };
+    let mut node = backend::rights(&place.dir).await?;
+    let views: Vec<RightsView> = backend::document(node.show_rights(request).await)?;
+    output::print(global, &views, |views| render::rights(views))?;
+    Ok(Exit::Done)
+}
+
+/// Prints how far one is.
+fn one(global: Global, view: RightsView) -> Result<Exit, Failure> {
+    output::print(global, &view, |view| {
+        render::rights(std::slice::from_ref(view))
+    })?;
+    Ok(Exit::Done)
 }
 
 /// The first instant of a day, in UTC.
@@ -403,11 +430,7 @@ async fn open(global: Global, args: OpenArgs) -> Result<Exit, Failure> {
         worker: args.worker.name(&args.place.dir),
     };
     let mut node = backend::rights(&args.place.dir).await?;
-    let view: RightsView = backend::document(node.open_rights(request).await)?;
-    output::print(global, &view, |view| {
-        render::rights(std::slice::from_ref(view))
-    })?;
-    Ok(Exit::Done)
+    one(global, backend::document(node.open_rights(request).await)?)
 }
 
 async fn reply(global: Global, args: ReplyArgs) -> Result<Exit, Failure> {
