@@ -21,6 +21,8 @@ pub(crate) struct Asked {
     pub(crate) worker: String,
     /// Whether it names somebody.
     pub(crate) names_somebody: bool,
+    /// In which case.
+    pub(crate) case: Option<String>,
 }
 
 pub(crate) struct Play {
@@ -31,6 +33,8 @@ pub(crate) struct Play {
     parties: BTreeMap<String, Vec<String>>,
     questions: BTreeMap<String, Asked>,
     away: BTreeSet<String>,
+    /// Cases that ended without a concern.
+    pub(crate) without_concern: BTreeSet<String>,
 }
 
 /// Plays a whole exercise; then anyone verifies the log.
@@ -44,12 +48,16 @@ pub(crate) async fn play(text: &str) -> Result<()> {
         parties: BTreeMap::new(),
         questions: BTreeMap::new(),
         away: BTreeSet::new(),
+        without_concern: BTreeSet::new(),
     };
     for event in std::mem::take(&mut play.town.script.events) {
         let at = event.at.clone();
         play.event(event).await.with_context(|| at)?;
     }
     ensure!(!play.questions.is_empty(), "nothing was asked");
+    for asked in play.questions.values() {
+        play.is_looked_at_early(asked).await?;
+    }
     let export = play.town.federation.export(OVERSIGHT).await?;
     export.verify()?;
     for (name, asked) in &play.questions {
@@ -96,7 +104,7 @@ impl Play {
         self.away.contains(agency)
     }
 
-    fn id(&self, name: &str) -> Result<&str> {
+    pub(crate) fn id(&self, name: &str) -> Result<&str> {
         let id = self.ids.get(name);
         id.map(String::as_str)
             .with_context(|| format!("`{name}` is nothing yet"))
@@ -140,6 +148,10 @@ impl Play {
             let ran = self.advance(advance).await?;
             if self.done(ran, refused)?.is_some() {
                 self.case_is_known(&advance.case, &advance.stage).await?;
+                let outcome = advance.outcome.as_deref().unwrap_or_default();
+                if outcome.starts_with("rejected_") || outcome == "lowered_no_action" {
+                    self.without_concern.insert(advance.case.clone());
+                }
             }
         }
         if let Some(ask) = &event.ask {
@@ -396,6 +408,7 @@ impl Play {
             requester,
             worker: ask.by.clone(),
             names_somebody: ask.about.is_some(),
+            case: ask.case.clone(),
         };
         self.questions.insert(ask.id.clone(), asked);
         self.see(&ask.id, &ask.sees).await?;

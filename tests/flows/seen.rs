@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::{Context as _, Result, ensure};
 use passerelle_model::request::Status;
-use passerelle_proto::views::{RequestLine, RequestView};
+use passerelle_proto::views::{CaseView, DeletionView, RequestLine, RequestView};
 use passerelle_tests::office::within;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -102,6 +102,46 @@ impl Play {
             shown.few_alike
         );
         Ok(())
+    }
+
+    /// What was received in a case that ended without a concern waits for an early look; it is kept
+    /// with a reason here, and the holder sees that it is.
+    pub(crate) async fn is_looked_at_early(&self, asked: &Asked) -> Result<()> {
+        let case = asked.case.as_ref();
+        let Some(case) = case.filter(|case| self.without_concern.contains(*case)) else {
+            return Ok(());
+        };
+        let view = self.shown(asked).await?;
+        let (at, request) = (&asked.requester, &asked.request);
+        let waits = self.early_look(asked).await?;
+        ensure!(waits.is_some() == view.answer.is_some(), "{waits:?}");
+        let Some(review) = waits else {
+            return Ok(());
+        };
+        ensure!(review.kept.is_none() && !review.overdue, "{review:?}");
+        let federation = &self.town.federation;
+        let args = [request, "--reason", "legal-duty", "--worker", &asked.worker];
+        let kept = federation.agent_cli(at, "deletions keep", &args).await?;
+        kept.done()?;
+        let review = self.early_look(asked).await?.context("it is gone")?;
+        ensure!(review.kept.as_deref() == Some("legal_duty"), "{review:?}");
+        let shown = federation
+            .agent_cli(&view.line.holder, "case show", &[self.id(case)?])
+            .await?;
+        let cases: Vec<CaseView> = serde_json::from_value(shown.done()?.json)?;
+        let copies = cases.first().and_then(|case| case.copies.as_ref());
+        let copies = copies.context("the holder sees no copy")?;
+        ensure!(copies.kept_by.contains(at), "{copies:?}");
+        Ok(())
+    }
+
+    async fn early_look(&self, asked: &Asked) -> Result<Option<DeletionView>> {
+        let federation = &self.town.federation;
+        let listed = federation
+            .agent_cli(&asked.requester, "deletions list", &[])
+            .await?;
+        let reviews: Vec<DeletionView> = serde_json::from_value(listed.done()?.json)?;
+        Ok(reviews.into_iter().find(|r| r.request == asked.request))
     }
 
     /// The record of `person` at the holder, which shows it beside the question as a near one.
