@@ -157,6 +157,10 @@ pub(super) fn offer(draft: &mut Draft<'_, '_>, request: &RequestId) -> Step<Repl
 }
 
 fn issue(draft: &mut Draft<'_, '_>, mut row: RequestRow) -> Step<Reply> {
+    // A crash may have cut the batch that began a new origin, and left requests of the former open.
+    if state::is_recovering(draft.state)? {
+        return Ok(Reply::Nothing);
+    }
     let now = draft.inputs.now;
     let items = rule_all(draft, &row)?;
     let stands = row.decision.as_ref().is_some_and(|decision| {
@@ -249,6 +253,7 @@ pub(super) fn answer(draft: &mut Draft<'_, '_>, said: &Verified, answer: &Answer
     let awaits_another = row.status == Status::Queued && row.permit.is_some();
     ensure(!awaits_another, ErrorCode::PermitExpired)?;
     ensure(row.status == Status::Offered, ErrorCode::WrongState)?;
+    ensure(!state::is_recovering(draft.state)?, ErrorCode::Recovering)?;
     let permit = row.permit.as_ref().ok_or(ErrorCode::WrongState)?;
     ensure(permit.digest == answer.permit, ErrorCode::PermitMismatch)?;
     ensure(

@@ -95,6 +95,33 @@ fn a_permit_of_the_former_origin_counts_no_more() {
 }
 
 #[test]
+fn a_crash_that_cuts_the_new_origin_short_lets_no_older_request_through() {
+    let mut world = offered_request();
+    done(world.ask(2, 0, 0, Category::InService));
+    let (rows, records) = (world.store.clone(), world.records.len());
+    let index = supersede(&mut world, &[0, 1, 2]);
+    // Nothing but the first record of the batch was written.
+    let cut = world.records.swap_remove(records);
+    world.records.truncate(records);
+    world.store = rows;
+    let mut overlay = Overlay::new(&world.store);
+    apply(&mut overlay, index, &cut).unwrap();
+    let writes = overlay.into_writes();
+    world.store.commit(writes);
+    world.records.push(cut);
+    for n in [1, 2] {
+        let request = RequestId::from_random(id_bytes(n));
+        assert_eq!(world.run(&Command::Offer { request }), Reply::Nothing);
+    }
+    assert_eq!(code(world.answer(1, 1, false)), ErrorCode::Recovering);
+    for n in 0..3 {
+        done(resume(&mut world, n, index, Vec::new()));
+    }
+    let request = RequestId::from_random(id_bytes(2));
+    done(world.run(&Command::Offer { request }));
+}
+
+#[test]
 fn an_agency_goes_on_once_the_log_has_its_withdrawals_however_old() {
     let mut world = World::new();
     done(world.consent(1, 0, 0));
