@@ -70,9 +70,9 @@ pub fn section(account: &Account, lang: Lang) -> String {
         let (others, mean) = (say(Word::Others), say(Word::OthersMean));
         let _ = writeln!(out, "<p>{others} {}. {mean}</p>", account.not_attributable);
     }
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<p>{} <code>{}</code> ({} {})</p>\n",
+        "<p>{} <code>{}</code> ({} {})</p>",
         say(Word::HowChecked),
         escaped(&account.root),
         account.size,
