@@ -88,7 +88,7 @@ fn apply_event(
             agreements::kept(view, agreement, document);
             Ok(())
         }
-        Event::PersonForgotten { source } => imported::forgotten(view, source),
+        Event::PersonForgotten { source, mark } => imported::forgotten(view, source, mark.as_ref()),
         Event::KeysDestroyed { names } => {
             forget::note_destroyed(view, names);
             Ok(())

@@ -195,7 +195,8 @@ pub enum Event {
         /// Which request.
         request: RequestId,
     },
-    /// The oblivious function gave handles, by digest of the match token.
+    /// The oblivious function gave handles, by the name of the match token
+    /// ([`crate::vault::Index`]).
     HandlesFound(Vec<(Digest, Handle)>),
     /// Whom a consent or a case is about, as known here only.
     Labelled {
@@ -243,8 +244,12 @@ pub enum Event {
     },
     /// An imported person is to be known here no more.
     PersonForgotten {
-        /// The source's own id.
+        /// The name of the source's id (see [`crate::vault::Index`]), or the id itself, as it stands
+        /// in the record.
         source: SourceId,
+        /// The name under which imports leave the person out from now on; none, if a record of
+        /// another form follows.
+        mark: Option<SourceId>,
     },
     /// Keys of people who were replaced or forgotten are gone, before this was written.
     KeysDestroyed {

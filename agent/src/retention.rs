@@ -100,7 +100,13 @@ pub(crate) async fn keep(node: &Node) -> Result<(), ErrorCode> {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        forget::finish(node).await?;
+        if let Err(code) = forget::finish(node).await {
+            if node.core.has_failed() {
+                return Err(code);
+            }
+            // What the disk refuses now stays due.
+            tracing::error!(%code, "keys of people can't be destroyed; it is tried again");
+        }
         let grace_h = node.context.config.erase_recalled_after_h;
         loop {
             let due = due(node.core.view(), node.clock.now(), grace_h)?;
