@@ -113,7 +113,7 @@ fn apply_event(
         Event::EndorsementAsked { proposal, worker } => {
             rules::endorsement_asked(view, proposal, worker)
         }
-        Event::PersonForgotten { source } => imported::forgotten(view, source),
+        Event::PersonForgotten { source, mark } => imported::forgotten(view, source, mark.as_ref()),
         Event::KeysDestroyed { names } => {
             forget::note_destroyed(view, names);
             Ok(())

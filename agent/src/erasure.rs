@@ -150,6 +150,7 @@ pub(crate) fn note_finished(view: &mut Overlay<'_>, request: &RequestId) -> Resu
     view.write(begun(request), None);
     view.write(key::of(key::SEALED, request.as_str().as_bytes()), None);
     vault::put_kept(view, request, None);
+    view.write(record::named_apart_key(request), None);
     if let Some(name) = record::goes_with(view, request)? {
         view.write(vault::kept_key(&name), None);
     }

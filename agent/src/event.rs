@@ -166,8 +166,8 @@ pub enum Event {
         items: Vec<Item>,
         /// Whether a second person has to agree before it counts.
         awaits_second: bool,
-        /// The source's id of the own record that it is about, where only other spellings were
-        /// found.
+        /// What the own record that it is about is found by ([`crate::vault::Index`]), where only
+        /// other spellings were found.
         #[serde(default)]
         record: Option<String>,
         /// Of a person's own request that is declined: why, as the person is told.
@@ -223,7 +223,8 @@ pub enum Event {
         /// Which request.
         request: RequestId,
     },
-    /// The oblivious function gave handles, by digest of the match token.
+    /// The oblivious function gave handles, by the name of the match token
+    /// ([`crate::vault::Index`]).
     HandlesFound(Vec<(Digest, Handle)>),
     /// The same for other spellings of own people.
     NearFound(Vec<NearHandles>),
@@ -302,8 +303,12 @@ pub enum Event {
     OriginAccepted(Box<OriginAccepted>),
     /// An imported person is to be known here no more.
     PersonForgotten {
-        /// The source's own id.
+        /// The name of the source's id (see [`crate::vault::Index`]), or the id itself, as it stands
+        /// in the record.
         source: SourceId,
+        /// The name under which imports leave the person out from now on; none, if a record of
+        /// another form follows.
+        mark: Option<SourceId>,
     },
     /// Whom a consent or a case is about, as known here only.
     NameKept {

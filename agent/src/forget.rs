@@ -39,7 +39,7 @@ pub(crate) fn mark(source: &str) -> Vec<u8> {
     key::of(FORGOTTEN, source.as_bytes())
 }
 
-/// Whether somebody had the person with the source's id `source` forgotten, and nobody has brought
+/// Whether somebody had the person forgotten whose source's id has the name `source`, and nobody has brought
 /// her or him back since.
 ///
 /// # Errors
@@ -62,14 +62,24 @@ pub enum Left {
 ///
 /// # Errors
 /// [`ErrorCode::OutOfRange`]: there is nobody with this id; the store.
-pub fn begin(view: &dyn Read, source: &SourceId) -> Result<(Vec<Event>, Left), ErrorCode> {
-    let row = state::person(view, &source.0).map_err(storage)?;
-    let left = match row.ok_or(ErrorCode::OutOfRange)?.record {
-        PersonRecord::Plain(_) => Left::InTheClear,
-        PersonRecord::Sealed(_) => Left::Nothing,
-    };
-    let source = source.clone();
-    Ok((vec![Event::PersonForgotten { source }], left))
+pub fn begin(
+    vault: &Vault,
+    view: &dyn Read,
+    source: &SourceId,
+) -> Result<(Vec<Event>, Left), ErrorCode> {
+    let [name, id] = vault.index()?.sources(source);
+    for source in [name.clone(), id] {
+        let Some(row) = state::person(view, &source.0).map_err(storage)? else {
+            continue;
+        };
+        let left = match row.record {
+            PersonRecord::Plain(_) => Left::InTheClear,
+            PersonRecord::Sealed(_) => Left::Nothing,
+        };
+        let mark = Some(name);
+        return Ok((vec![Event::PersonForgotten { source, mark }], left));
+    }
+    Err(ErrorCode::OutOfRange)
 }
 
 /// The second step, for all that are due: destroys keys, durably, and says so. Whether there may be
@@ -121,9 +131,10 @@ pub async fn finish(node: &Node) -> Result<(), ErrorCode> {
 /// # Errors
 /// Those of [`begin`] and [`finish`].
 pub async fn forget(node: &Node, source: SourceId) -> Result<Left, ErrorCode> {
-    let write = node
-        .core
-        .write(node.clock.now(), move |view| begin(view, &source));
+    let context = Arc::clone(&node.context);
+    let write = node.core.write(node.clock.now(), move |view| {
+        begin(&context.vault, view, &source)
+    });
     let left = write.await?;
     finish(node).await?;
     Ok(left)

@@ -19,7 +19,7 @@ use crate::{
     state::{self, PersonRecord, PersonRow},
     vault::Vault,
 };
-use passerelle_model::{error::ErrorCode, store::Read};
+use passerelle_model::{bytes::Digest, error::ErrorCode, store::Read};
 use passerelle_proto::views::{ImportProblem, ImportReport};
 use std::sync::Arc;
 
@@ -84,6 +84,16 @@ pub async fn import(
     Ok(report)
 }
 
+/// A person by the name of the source's id; by the id, as versions without such names wrote it.
+fn known(view: &dyn Read, ids: [&SourceId; 2]) -> Result<Option<PersonRow>, ErrorCode> {
+    for SourceId(id) in ids {
+        if let Some(row) = state::person(view, id).map_err(storage)? {
+            return Ok(Some(row));
+        }
+    }
+    Ok(None)
+}
+
 /// Whether a row says what is kept, and that is sealed. What can't be opened is written again.
 fn is_as_before(vault: &Vault, view: &dyn Read, old: &PersonRow, row: &ImportedPerson) -> bool {
     let is_sealed = matches!(old.record, PersonRecord::Sealed(_));
@@ -121,8 +131,10 @@ fn compare(
         });
     }
     let mut changed = Vec::new();
+    let index = vault.index()?;
     for row in parsed.rows {
-        if forget::was_forgotten(view, &row.source_id.0)? {
+        let [name, id] = index.sources(&row.source_id);
+        if forget::was_forgotten(view, &name.0)? {
             if !bring_back {
                 report.forgotten = report.forgotten.saturating_add(1);
                 continue;
@@ -131,8 +143,8 @@ fn compare(
         }
         report.people = report.people.saturating_add(1);
         report.facts = report.facts.saturating_add(row.facts.len() as u64);
-        match state::person(view, &row.source_id.0).map_err(storage)? {
-            Some(old) if is_as_before(vault, view, &old, &row) => {
+        match known(view, [&name, &id])? {
+            Some(old) if old.source_id == name && is_as_before(vault, view, &old, &row) => {
                 report.unchanged = report.unchanged.saturating_add(1);
             }
             Some(_) => {
@@ -150,7 +162,7 @@ fn compare(
 
 async fn store(node: &Node, people: Vec<ImportedPerson>) -> Result<(), ErrorCode> {
     let import = hex::encode(entropy::random::<16>()?);
-    let sources: Vec<_> = people.iter().map(|p| p.source_id.clone()).collect();
+    let named = named(&node.context.vault, &people)?;
     let mut parts: u32 = 0;
     for people in split(people)? {
         let (context, import) = (Arc::clone(&node.context), import.clone());
@@ -164,7 +176,7 @@ async fn store(node: &Node, people: Vec<ImportedPerson>) -> Result<(), ErrorCode
     let now = node.clock.now();
     let write = node
         .core
-        .write(now, move |view| commit(view, import, parts, &sources));
+        .write(now, move |view| commit(view, import, parts, &named));
     write.await?;
     // A crash here leaves keys that open nothing any more: see `forget`.
     forget::finish(node).await
@@ -188,6 +200,27 @@ pub(crate) fn part(
     })
 }
 
+/// Under what somebody who is imported may be known already: the name, and what versions without
+/// names wrote.
+#[derive(Clone)]
+pub(crate) struct Named {
+    sources: [SourceId; 2],
+    tokens: [Digest; 2],
+}
+
+/// Of each of `people`.
+///
+/// # Errors
+/// [`ErrorCode::Storage`].
+pub(crate) fn named(vault: &Vault, people: &[ImportedPerson]) -> Result<Vec<Named>, ErrorCode> {
+    let index = vault.index()?;
+    let named = people.iter().map(|person| Named {
+        sources: index.sources(&person.source_id),
+        tokens: index.tokens(&person.person),
+    });
+    Ok(named.collect())
+}
+
 /// The end of an import, and the names of the keys of those whom it replaces: to be destroyed once
 /// it is durable.
 ///
@@ -197,16 +230,29 @@ pub(crate) fn commit(
     view: &dyn Read,
     import: String,
     parts: u32,
-    sources: &[SourceId],
+    people: &[Named],
 ) -> Outcome<Vec<String>> {
-    let mut replaced = Vec::new();
-    for SourceId(source) in sources {
-        let old = state::person(view, source).map_err(storage)?;
-        if let Some(PersonRecord::Sealed(name)) = old.map(|old| old.record) {
+    let (mut replaced, mut events) = (Vec::new(), Vec::new());
+    for Named { sources, tokens } in people {
+        let ([name, id], [token, digest]) = (sources, tokens);
+        let Some(old) = known(view, [name, id])? else {
+            continue;
+        };
+        if old.source_id == *id {
+            // A record by the id itself, of an earlier version: the new one has another key.
+            events.push(Event::PersonForgotten {
+                source: id.clone(),
+                mark: None,
+            });
+            let handle = old.handle.filter(|_| old.token == *digest);
+            // Else nobody would find the person until the broker gives it again.
+            events.extend(handle.map(|h| Event::HandlesFound(vec![(*token, h)])));
+        }
+        if let PersonRecord::Sealed(name) = old.record {
             replaced.push(name);
         }
     }
-    let events = vec![Event::ImportCommitted { import, parts }];
+    events.push(Event::ImportCommitted { import, parts });
     Ok((events, replaced))
 }
 

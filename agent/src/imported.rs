@@ -68,7 +68,16 @@ pub(crate) fn import_committed(
         view.write(staged, None);
         match people {
             Staged::Plain(people) => people.into_iter().try_for_each(|p| put_plain(view, p))?,
-            Staged::Sealed(SealedPart { people, weights }) => {
+            Staged::Sealed(SealedPart {
+                people,
+                weights,
+                marks,
+                check,
+            }) => {
+                take_names(view, check)?;
+                for mark in marks {
+                    view.write(key::of(key::MARK, &mark.0), Some(Vec::new()));
+                }
                 people.into_iter().try_for_each(|p| put_sealed(view, p))?;
                 for (category, weight) in weights {
                     note_weight(view, category, weight)?;
@@ -77,6 +86,33 @@ pub(crate) fn import_committed(
         }
     }
     Ok(())
+}
+
+/// Names by another key than before: nobody is found by those of before, and a record that is
+/// imported anew would stand beside the old one, which no import could replace. All of those go.
+fn take_names(view: &mut Overlay<'_>, check: Option<Digest>) -> Result<(), StoreError> {
+    let Some(check) = check else { return Ok(()) };
+    let before: Option<Digest> = state::load(view, key::NAMED_BY)?;
+    if before == Some(check) {
+        return Ok(());
+    }
+    state::put(view, key::NAMED_BY.to_vec(), &check)?;
+    if before.is_none() {
+        return Ok(());
+    }
+    loop {
+        let rows = view.scan(key::PERSON.as_bytes(), None, state::MAX_ROWS)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        for (person_key, _) in rows {
+            if let Some(row) = state::load::<PersonRow>(view, &person_key)? {
+                take_away(view, &row)?;
+                edit_meta(view, |m| m.people = m.people.saturating_sub(1))?;
+            }
+            view.write(person_key, None);
+        }
+    }
 }
 
 fn put_plain(view: &mut Overlay<'_>, person: ImportedPerson) -> Result<(), StoreError> {
@@ -163,14 +199,20 @@ fn take_away(view: &mut Overlay<'_>, old: &PersonRow) -> Result<(), StoreError> 
 }
 
 /// Carries out [`crate::event::Event::PersonForgotten`].
-pub(crate) fn forgotten(view: &mut Overlay<'_>, source: &SourceId) -> Result<(), StoreError> {
+pub(crate) fn forgotten(
+    view: &mut Overlay<'_>,
+    source: &SourceId,
+    mark: Option<&SourceId>,
+) -> Result<(), StoreError> {
     let Some(old) = state::person(view, &source.0)? else {
         return Ok(());
     };
     take_away(view, &old)?;
     near_index::went(view, &old.token)?;
     view.write(key::of(key::PERSON, source.0.as_bytes()), None);
-    view.write(forget::mark(&source.0), Some(Vec::new()));
+    if let Some(SourceId(name)) = mark {
+        view.write(forget::mark(name), Some(Vec::new()));
+    }
     edit_meta(view, |m| m.people = m.people.saturating_sub(1))?;
     let others = view.scan(&key::by_token(&old.token, ""), None, 1)?;
     if others.is_empty() {

@@ -180,7 +180,7 @@ pub(crate) fn due(
     Ok((events, next.map(|(key, _)| key.clone())))
 }
 
-/// Looks through all names once, and forgets those that are due.
+/// Looks through all names once, and takes those away that are due: their keys are, from then on.
 ///
 /// # Errors
 /// The store.
@@ -197,8 +197,7 @@ pub(crate) async fn look_through(node: &Node) -> Result<(), ErrorCode> {
             .write(now, move |view| due(view, from.as_deref(), now, days));
         after = write.await?;
         if after.is_none() {
-            break;
+            return Ok(());
         }
     }
-    forget::finish(node).await
 }

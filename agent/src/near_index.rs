@@ -160,8 +160,8 @@ pub(crate) fn candidates(
     Ok(candidates)
 }
 
-/// The records of the person whom somebody here has found to be the one that was asked for, by the
-/// source's id of one of them. None, unless it is near what was asked for.
+/// The records of the person whom somebody here has found to be the one that was asked for, by what
+/// one of them is found by. None, unless it is near what was asked for.
 ///
 /// # Errors
 /// The store.
@@ -192,7 +192,7 @@ pub(crate) fn shown(
     for (row, how) in candidates(view, asked).map_err(storage)? {
         let people = sealed::open_all(vault, view, std::slice::from_ref(&row))?;
         records.extend(people.into_iter().map(|kept| NearRecord {
-            record: row.source_id.0.clone(),
+            record: kept.source_id.0.clone(),
             name: crate::render::full_name(&kept.person),
             born: kept.person.birth_date().to_string(),
             alike: how.iter().map(|how| how.code().to_owned()).collect(),

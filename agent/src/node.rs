@@ -22,7 +22,11 @@ use passerelle_model::{
     bytes::{Digest, Handle},
     error::ErrorCode,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tonic::transport::Channel;
 
 /// How long a local call waits for the broker's reply before it says "queued".
@@ -150,12 +154,12 @@ impl Node {
     /// # Errors
     /// [`ErrorCode::Unavailable`] without a link; what the function says; a proof that fails.
     pub async fn handle(&self, person: &Person) -> Result<Handle, ErrorCode> {
-        let token = person.match_token();
-        let digest = Digest::of(&token);
-        if let Some(handle) = state::handle_of(self.core.view(), &digest).map_err(storage)? {
+        let index = self.context.vault.index()?;
+        if let Some(handle) = index.handle_of(self.core.view(), person)? {
             return Ok(handle);
         }
-        let handles = self.evaluate(&[token]).await?;
+        let digest = index.token(person);
+        let handles = self.evaluate(&[person.match_token()]).await?;
         let handle = handles.first().copied().ok_or(ErrorCode::Internal)?;
         let found = vec![Event::HandlesFound(vec![(digest, handle)])];
         let now = self.clock.now();
@@ -244,15 +248,22 @@ impl Node {
                 return Ok(());
             }
             let all = people.len();
-            let people = sealed::open_all(&self.context.vault, self.core.view(), &people)?;
-            if people.is_empty() {
+            // By what they are asked for: one token may be known under two names, of two versions.
+            let mut tokens = BTreeMap::<Vec<u8>, BTreeSet<Digest>>::new();
+            for row in &people {
+                let row = std::slice::from_ref(row);
+                let opened = sealed::open_all(&self.context.vault, self.core.view(), row)?;
+                for (person, row) in opened.iter().zip(row) {
+                    let names = tokens.entry(person.person.match_token()).or_default();
+                    names.insert(row.token);
+                }
+            }
+            if tokens.is_empty() {
                 // Nothing of them opens: to be imported again.
                 tracing::error!(all, "people without a handle can't be read");
                 return Err(ErrorCode::Storage);
             }
-            let mut tokens: Vec<_> = people.iter().map(|p| p.person.match_token()).collect();
-            tokens.sort();
-            tokens.dedup();
+            let (tokens, names): (Vec<_>, Vec<_>) = tokens.into_iter().unzip();
             let handles = match self.evaluate(&tokens).await {
                 Ok(handles) => handles,
                 Err(ErrorCode::RateLimited) if delay <= Duration::from_secs(30) => {
@@ -262,7 +273,10 @@ impl Node {
                 }
                 Err(code) => return Err(code),
             };
-            let found = tokens.iter().map(|t| Digest::of(t)).zip(handles).collect();
+            let found = names.into_iter().zip(handles);
+            let found =
+                found.flat_map(|(names, handle)| names.into_iter().map(move |name| (name, handle)));
+            let found = found.collect();
             let events = vec![Event::HandlesFound(found)];
             let now = self.clock.now();
             self.core.write(now, move |_| Ok((events, ()))).await?;

@@ -105,11 +105,17 @@ pub(crate) async fn keep(node: &Node) -> Result<(), ErrorCode> {
     let mut looks: u64 = 0;
     loop {
         ticks.tick().await;
-        forget::finish(node).await?;
         if looks.is_multiple_of(NAMES_EVERY) {
             names::look_through(node).await?;
         }
         looks = looks.wrapping_add(1);
+        if let Err(code) = forget::finish(node).await {
+            if node.core.has_failed() {
+                return Err(code);
+            }
+            // What the disk refuses now stays due.
+            tracing::error!(%code, "keys of people can't be destroyed; it is tried again");
+        }
         let grace_h = node.context.config.erase_recalled_after_h;
         loop {
             let due = due(node.core.view(), node.clock.now(), grace_h)?;

@@ -7,6 +7,7 @@ use crate::{
     asked_by,
     context::Context,
     event::{Event, Verdict},
+    facts::csv_import::SourceId,
     holder::{renew, storage, use_permit},
     near_index,
     rights::{
@@ -135,11 +136,6 @@ fn approved_record(
     row: &HoldRow,
     chosen: Option<String>,
 ) -> Result<Option<String>, ErrorCode> {
-    let earlier = row.verdict.as_ref().and_then(|v| v.record.clone());
-    if earlier.is_some() && chosen.is_some() && earlier != chosen {
-        return Err(ErrorCode::OutOfRange);
-    }
-    let chosen = chosen.or(earlier);
     let asked = asked_by::open_context(context, view, &row.request);
     let near = asked.map(|asked| asked.near).unwrap_or_default();
     let has_record = row.record_found == Some(true);
@@ -147,13 +143,25 @@ fn approved_record(
         true => Vec::new(),
         false => near_index::candidates(view, &near).map_err(storage)?,
     };
-    let is_one = |record: &String| candidates.iter().any(|(row, _)| row.source_id.0 == *record);
-    match &chosen {
-        Some(record) if is_one(record) => Ok(chosen),
-        Some(_) => Err(ErrorCode::OutOfRange),
-        None if candidates.is_empty() => Ok(None),
-        None => Err(ErrorCode::OutOfRange),
+    let earlier = row.verdict.as_ref().and_then(|v| v.record.clone());
+    let chosen = match chosen {
+        // The journal has what a record is found by, never the source's id of somebody.
+        Some(id) => Some(context.vault.index()?.sources(&SourceId(id)).map(|id| id.0)),
+        None => earlier.clone().map(|found_by| [found_by.clone(), found_by]),
+    };
+    let Some(chosen) = chosen else {
+        return match candidates.is_empty() {
+            true => Ok(None),
+            false => Err(ErrorCode::OutOfRange),
+        };
+    };
+    let mut found_by = candidates.into_iter().map(|(row, _)| row.source_id.0);
+    let one = found_by.find(|id| chosen.contains(id));
+    let one = one.ok_or(ErrorCode::OutOfRange)?;
+    if earlier.is_some_and(|earlier| earlier != one) {
+        return Err(ErrorCode::OutOfRange);
     }
+    Ok(Some(one))
 }
 
 fn latest_offer(view: &dyn Read, request: &RequestId) -> Result<Option<CheckedNotice>, ErrorCode> {

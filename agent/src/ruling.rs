@@ -14,7 +14,7 @@ use crate::{
     },
     holder::storage,
     rights::Refusal,
-    state::{self, Weight},
+    state::{self, Weight, key},
     verify::CheckedPermit,
 };
 use passerelle_model::{
@@ -58,8 +58,15 @@ pub(crate) fn a_person_looks_first(
     checked: &CheckedPermit,
     requester: &Agency,
 ) -> Result<bool, ErrorCode> {
+    let index = context.vault.index()?;
     for item in &checked.permit().items {
-        let seen = state::wary(view, item.category).map_err(storage)?;
+        let mut seen = state::wary(view, item.category).map_err(storage)?;
+        for weight in all_weights() {
+            let mark = key::of(key::MARK, &index.weight(item.category, weight).0);
+            if view.get(&mark).map_err(storage)?.is_some() {
+                seen.insert(weight);
+            }
+        }
         for weight in seen.into_iter().chain(derived_weight(item.category)) {
             let ruling = rule_weight(context, checked, item, weight, requester, false);
             if ruling.verdict == local::Verdict::Review {
@@ -68,6 +75,17 @@ pub(crate) fn a_person_looks_first(
         }
     }
     Ok(false)
+}
+
+/// All flags that a fact can have.
+fn all_weights() -> impl Iterator<Item = Weight> {
+    (0..64_u8).map(|n| Weight {
+        specially_protected: n & 1 != 0,
+        youth_record: n & 2 != 0,
+        third_party_at_risk: n & 4 != 0,
+        restricted: n & 8 != 0,
+        sensitivity: n >> 4,
+    })
 }
 
 /// What this agency does, with the ids of the local rules that say so.

@@ -28,7 +28,7 @@ const TABLE: &str = "service/";
 pub struct ServiceConsent {
     /// Its id.
     pub consent: ServiceConsentId,
-    /// Digest of the person's match token.
+    /// The name of the person's match token ([`crate::vault::Index`]).
     pub token: Digest,
     /// Who gave it.
     pub giver: ConsentGiver,

@@ -289,6 +289,8 @@ pub(crate) mod key {
     pub(crate) const STAGED: &str = "staged/";
     pub(crate) const WARY: &str = "wary/";
     pub(crate) const EVIDENCE: &str = "evidence/";
+    pub(crate) const MARK: &str = "mark/";
+    pub(crate) const NAMED_BY: &[u8] = b"namedby";
 
     pub(crate) fn of(table: &str, id: &[u8]) -> Vec<u8> {
         [table.as_bytes(), id].concat()
@@ -501,7 +503,7 @@ pub fn people_by_handle(view: &dyn Read, handle: &Handle) -> Result<Vec<PersonRo
     Ok(people)
 }
 
-/// The flags that facts of a category ever had here.
+/// The flags that facts of a category ever had here, as versions without names for them wrote it.
 pub fn wary(view: &dyn Read, category: Category) -> Result<BTreeSet<Weight>, StoreError> {
     let seen = load(view, &key::of(key::WARY, category.code().as_bytes()))?;
     Ok(seen.unwrap_or_default())

@@ -11,6 +11,9 @@
 //! statement: swept at the next start. At an erasure the key is durably gone before the journal
 //! says so; a crash in between is finished at the next start.
 
+mod index;
+pub use index::Index;
+
 use crate::{
     entropy,
     holder::storage,
@@ -318,7 +321,7 @@ impl Vault {
     pub fn sweep(&self, view: &dyn Read) -> Result<(), ErrorCode> {
         let mut unwanted = Vec::new();
         for tag in self.0.tags() {
-            if kept(view, &tag)?.is_none() {
+            if tag != index::tag() && kept(view, &tag)?.is_none() {
                 unwanted.push(tag);
             }
         }

@@ -206,7 +206,9 @@ mod tests {
             }
         });
         let rows: Vec<_> = rows.collect();
-        rows.iter().for_each(|row| drop(tree.push(leaf(row))));
+        for row in &rows {
+            tree.push(leaf(row));
+        }
         let signer = Signer::new("essai.example/log", SigningKey::from_seed(&[1; 32])).unwrap();
         let checkpoint = Checkpoint::new("essai.example/log", size, tree.root()).unwrap();
         let signed = checkpoint.sign(&signer).unwrap();

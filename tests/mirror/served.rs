@@ -126,9 +126,11 @@ fn verified(files: &Files, size: u64) -> Result<Tree> {
     for path in new_tiles(0, size) {
         let content = files.get(&path.to_string()).context("a file is missing")?;
         match path.kind() {
-            TileKind::Entries => decode_bundle(content, path.width())?
-                .into_iter()
-                .for_each(|entry| drop(tree.push(leaf_hash(entry)))),
+            TileKind::Entries => {
+                for entry in decode_bundle(content, path.width())? {
+                    tree.push(leaf_hash(entry));
+                }
+            }
             TileKind::Hashes(_) => assert_eq!(*content, tile_content(&tree, &path)?, "{path}"),
         }
     }
@@ -199,7 +201,9 @@ fn nothing_is_served_that_is_not_there(mirror: &Mirror, size: u64) -> Result<()>
         "/other",
     ] {
         assert_eq!(mirror.own(path)?.0, 404, "{path}");
-        assert_eq!(mirror.public(path)?.0, 404, "{path}");
+        // As at the broker, nobody learns of entries whether they are there.
+        let public = if path.contains("entries") { 403 } else { 404 };
+        assert_eq!(mirror.public(path)?.0, public, "{path}");
     }
     Ok(())
 }

@@ -140,10 +140,12 @@ pub(super) async fn asked_as(
         stated = Some(made.map_err(refused)?);
     }
     let statement = stated.as_ref().map(|stated| stated.envelope.digest());
+    let index = node.context.vault.index().map_err(refused)?;
+    let token = person.map(|person| index.token(person));
     let candidate = Candidate {
         request: request.clone(),
         question,
-        token: person.map(suspicion::token_of),
+        token,
         found,
         stated,
     };

@@ -30,10 +30,11 @@ pub(super) async fn preview(node: &Node, request: v1::PreviewRequest) -> Reply {
     let person = request.person.as_ref().map(input::person).transpose()?;
     let (mut wanted, left_out, supposed) = wanted(node, &request)?;
     let (now, view) = (node.clock.now(), node.core.view());
-    let token = person.as_ref().map(suspicion::token_of);
+    let index = node.context.vault.index().map_err(refused)?;
+    let token = person.as_ref().map(|person| index.token(person));
     // Only what is known here: to have it evaluated would tell the broker that somebody looks.
-    if let Some(token) = &token {
-        wanted.question.subject = state::handle_of(view, token).map_err(|e| refused(storage(e)))?;
+    if let Some(person) = &person {
+        wanted.question.subject = index.handle_of(view, person).map_err(refused)?;
     }
     let context = Arc::clone(&node.context);
     let found = suspicion::look(&context, view, &wanted.question, person.as_ref(), now);

@@ -11,7 +11,6 @@ use crate::{
     holder::storage,
     node::{Node, Settled},
     service_consents::{self as records, Kept, ServiceConsent, ServiceEvent, ServiceRow},
-    suspicion::question::token_of,
 };
 use passerelle_model::{
     bytes::Digest,
@@ -101,7 +100,7 @@ async fn record(node: &Node, request: v1::RecordServiceConsentRequest) -> Reply 
     let consent = ServiceConsentId::from_random(entropy::random().map_err(refused)?);
     let record = ServiceConsent {
         consent: consent.clone(),
-        token: token_of(&person),
+        token: node.context.vault.index().map_err(refused)?.token(&person),
         giver,
         capacity,
         method: input::code("method", &request.method)?,
@@ -190,7 +189,8 @@ fn show(node: &Node, request: &v1::ShowServiceConsentsRequest) -> Reply {
         id => vec![load(node, id)?],
     };
     if let Some(person) = &request.person {
-        let token = token_of(&input::person(person)?);
+        let index = node.context.vault.index().map_err(refused)?;
+        let token = index.token(&input::person(person)?);
         rows.retain(|row| row.record.token == token);
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.record.given_at));

@@ -4,10 +4,10 @@
 //! keys ([`crate::vault`]), when a key goes ([`crate::import`]).
 //!
 //! What stands in the journal and the projection opens with the key alone. Once that is destroyed,
-//! because a newer import replaced the person, it opens in no copy of either, however old. In the
-//! clear stay the source's own id, by which the next import finds the person, the digest of the
-//! match token, by which a handle does, and how many facts there are; which flags occur in which
-//! category is said of a whole part of an import, not of a person.
+//! because a newer import replaced the person, it opens in no copy of either, however old. Beside it
+//! stand the names by which the next import and a handle find the person, and those of the flags that
+//! occur in a whole part of an import: they say nothing without the vault either
+//! ([`crate::vault::Index`]). In the clear stays how many facts there are.
 
 use super::{
     csv_import::{ImportedPerson, SourceId},
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     entropy,
     state::Weight,
-    vault::{Vault, VaultError},
+    vault::{Index, Vault, VaultError},
 };
 use passerelle_model::{
     bytes::{Bytes, Digest, Handle},
@@ -40,13 +40,13 @@ pub enum PersonRecord {
 /// A person with what is held about her or him.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct PersonRow {
-    /// The source's own id.
+    /// The name of the source's id; the id itself, as versions without such names wrote it.
     pub source_id: SourceId,
     /// How many facts.
     pub facts: u64,
     /// As imported (see the module).
     pub record: PersonRecord,
-    /// Digest of the match token.
+    /// The name of the match token; its digest, as versions without such names wrote it.
     pub token: Digest,
     /// The subject handle, once known.
     pub handle: Option<Handle>,
@@ -55,9 +55,9 @@ pub struct PersonRow {
 /// A person in the journal.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct SealedPerson {
-    /// The source's own id.
+    /// The name of the source's id.
     pub source_id: SourceId,
-    /// Digest of the match token.
+    /// The name of the match token.
     pub token: Digest,
     /// How many facts.
     pub facts: u64,
@@ -72,8 +72,15 @@ pub struct SealedPerson {
 pub struct SealedPart {
     /// The people, in no telling order.
     pub people: Vec<SealedPerson>,
-    /// The flags that occur in it, by category.
+    /// The flags that occur in it, by category, as versions without names for them wrote it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub weights: BTreeSet<(Category, Weight)>,
+    /// The names of the flags that occur in it.
+    #[serde(default)]
+    pub marks: BTreeSet<Digest>,
+    /// The name of the key that made these names.
+    #[serde(default)]
+    pub check: Option<Digest>,
 }
 
 /// Seals part of an import. The keys are durable once the journal is.
@@ -82,22 +89,29 @@ pub struct SealedPart {
 /// [`ErrorCode::Storage`]; no randomness.
 pub fn seal(vault: &Vault, people: &[ImportedPerson]) -> Result<SealedPart, ErrorCode> {
     let facts = people.iter().flat_map(|person| &person.facts);
-    let weight = |fact: &Fact| (fact.category, Weight::of(fact));
-    let weights = facts.map(weight).collect();
-    let people = people.iter().map(|person| seal_one(vault, person));
+    let index = vault.index()?;
+    let mark = |fact: &Fact| index.weight(fact.category, Weight::of(fact));
+    let marks = facts.map(mark).collect();
+    let people = people.iter().map(|person| seal_one(vault, &index, person));
     Ok(SealedPart {
         people: people.collect::<Result<_, _>>()?,
-        weights,
+        weights: BTreeSet::new(),
+        marks,
+        check: Some(index.check()),
     })
 }
 
-fn seal_one(vault: &Vault, person: &ImportedPerson) -> Result<SealedPerson, ErrorCode> {
+fn seal_one(
+    vault: &Vault,
+    index: &Index,
+    person: &ImportedPerson,
+) -> Result<SealedPerson, ErrorCode> {
     let plain = serde_json::to_vec(person).map_err(|_| ErrorCode::Internal)?;
     let plain = Zeroizing::new(plain);
     let name = format!("person/{}", hex::encode(entropy::random::<16>()?));
     Ok(SealedPerson {
-        source_id: person.source_id.clone(),
-        token: Digest::of(&person.person.match_token()),
+        source_id: index.source(&person.source_id),
+        token: index.token(&person.person),
         facts: person.facts.len() as u64,
         sealed: vault.keep_named(&name, &plain)?,
         name,

@@ -11,6 +11,7 @@ use crate::{
     testing::{FileOp, HookedDisk},
     vault::Vault,
 };
+use passerelle_journal::files::OsDisk;
 use passerelle_model::store::Read as _;
 use std::path::Path;
 
@@ -21,7 +22,7 @@ const NAME: &str = "Quillemette";
 impl Agent {
     /// Both steps of an import but for the keys of what it replaces.
     fn imports_without_end(&self, import: &str, people: Vec<ImportedPerson>) -> Vec<String> {
-        let sources: Vec<_> = people.iter().map(|p| p.source_id.clone()).collect();
+        let named = import::named(&self.context.vault, &people).unwrap();
         let name = import.to_owned();
         let part = move |context: &Context, _: &dyn passerelle_model::store::Read| {
             Ok((vec![import::part(&context.vault, name, 0, &people)?], ()))
@@ -29,7 +30,7 @@ impl Agent {
         self.write(NOW, part).unwrap();
         let name = import.to_owned();
         let commit = move |_: &Context, view: &dyn passerelle_model::store::Read| {
-            import::commit(view, name, 1, &sources)
+            import::commit(view, name, 1, &named)
         };
         self.write(NOW, commit).unwrap()
     }
@@ -40,14 +41,24 @@ impl Agent {
     }
 
     fn row(&self, source: &str) -> PersonRow {
-        let row = state::person(self.core.view(), source);
-        row.unwrap().expect("nobody of this id")
+        known_in(&self.context.vault, self.core.view(), source).expect("nobody of this id")
     }
 
     fn opens(&self, source: &str) -> Option<ImportedPerson> {
         let (vault, view) = (&self.context.vault, self.core.view());
         sealed::open(vault, view, &self.row(source)).unwrap()
     }
+}
+
+/// By the name of the source's id, or by the id as earlier versions wrote it.
+fn known_in(
+    vault: &Vault,
+    view: &dyn passerelle_model::store::Read,
+    id: &str,
+) -> Option<PersonRow> {
+    let ids = vault.index().unwrap().sources(&SourceId(id.to_owned()));
+    ids.iter()
+        .find_map(|id| state::person(view, &id.0).unwrap())
 }
 
 fn quillemette(text: &str) -> ImportedPerson {
@@ -110,6 +121,63 @@ fn neither_journal_nor_projection_shows_an_imported_person() {
 }
 
 #[test]
+fn a_journal_without_the_keys_says_nothing_of_who_was_imported() {
+    const ID: &str = "file-4711-quillemette";
+    let world = world(fact());
+    let clinic = &world.clinic;
+    let mut person = quillemette("x");
+    person.source_id = SourceId(ID.to_owned());
+    let digest = Digest::of(&person.person.match_token());
+    clinic.imports("k", vec![person.clone()]);
+    let index = clinic.context.vault.index().unwrap();
+    assert!(known_in(&clinic.context.vault, clinic.core.view(), ID).is_some());
+    // The search finds names that are there, and neither what they stand for nor its digests.
+    let spellings = |digest: Digest| [digest.to_hex().into_bytes(), digest.0.to_vec()];
+    let name = index.source(&person.source_id).0;
+    assert!(is_in(clinic.dir.path(), name.as_bytes()));
+    assert!(is_in(clinic.dir.path(), &index.token(&person.person).0));
+    let plain = [ID.as_bytes().to_vec()];
+    let digests = [digest, Digest::of(ID.as_bytes())].map(spellings);
+    for text in plain.into_iter().chain(digests.into_iter().flatten()) {
+        assert!(!is_in(clinic.dir.path(), &text), "{text:?}");
+    }
+}
+
+/// Whether any file below `dir` holds these bytes.
+fn is_in(dir: &Path, bytes: &[u8]) -> bool {
+    std::fs::read_dir(dir).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => is_in(&path, bytes),
+            false => {
+                let file = std::fs::read(&path).unwrap();
+                file.windows(bytes.len()).any(|w| w == bytes)
+            }
+        }
+    })
+}
+
+#[test]
+fn names_by_another_key_take_those_of_before_away() {
+    let world = world(fact());
+    let clinic = &world.clinic;
+    clinic.imports("k", vec![quillemette(PLANTED)]);
+    let (people, ..) = clinic.sees();
+    // As after a start with a new file of keys: another key makes the names.
+    let other = tempfile::tempdir().unwrap();
+    let vault = Vault::open_on(&Home::new(other.path()), &OsDisk).unwrap();
+    let part = import::part(&vault, "l".into(), 0, &[quillemette("anew")]).unwrap();
+    let import = "l".to_owned();
+    clinic.happens(vec![part, Event::ImportCommitted { import, parts: 1 }]);
+    let view = clinic.core.view();
+    let row = known_in(&vault, view, "c-9").unwrap();
+    let opened = sealed::open(&vault, view, &row).unwrap().unwrap();
+    assert_eq!(opened.facts[0].text.as_deref(), Some("anew"));
+    assert!(known_in(&clinic.context.vault, view, "c-9").is_none());
+    assert_eq!(state::meta(view).unwrap().people, 1, "of {people}");
+}
+
+#[test]
 fn what_a_newer_import_replaced_opens_in_no_copy_with_the_keys_of_today() {
     let world = world(fact());
     let clinic = &world.clinic;
@@ -126,7 +194,7 @@ fn what_a_newer_import_replaced_opens_in_no_copy_with_the_keys_of_today() {
     // The copy from before, with the vault of today: the row is there, and nothing opens it.
     let vault = clinic.context.vault.clone();
     let (core, writer) = Core::start(backup.path(), agency("clinic"), vault.clone()).unwrap();
-    let row = state::person(core.view(), "c-9").unwrap().unwrap();
+    let row = known_in(&vault, core.view(), "c-9").unwrap();
     assert!(sealed::open(&vault, core.view(), &row).unwrap().is_none());
     drop(core);
     writer.join();
@@ -159,7 +227,7 @@ fn a_crash_between_an_import_and_its_end_leaves_no_key_of_what_was_replaced() {
     let slots = keys[64..]
         .chunks(64)
         .filter(|slot| slot.iter().any(|b| *b != 0));
-    assert_eq!(slots.count(), 2, "one for each person");
+    assert_eq!(slots.count(), 3, "one for each person, and that of names");
 }
 
 #[test]
@@ -183,7 +251,7 @@ impl Agent {
     fn sees(&self) -> (u64, bool, usize) {
         let view = self.core.view();
         let meta = state::meta(view).unwrap();
-        let known = state::person(view, "c-9").unwrap().is_some();
+        let known = known_in(&self.context.vault, view, "c-9").is_some();
         (meta.people, known, self.slots())
     }
 
@@ -196,7 +264,9 @@ impl Agent {
 
     fn forgets(&self, source: &str) -> Result<Left, ErrorCode> {
         let source = SourceId(source.to_owned());
-        self.write(NOW, move |_, view| forget::begin(view, &source))
+        self.write(NOW, move |context, view| {
+            forget::begin(&context.vault, view, &source)
+        })
     }
 
     fn destroys_what_is_due(&self) -> Result<bool, ErrorCode> {
@@ -225,16 +295,18 @@ fn who_is_forgotten_opens_in_no_copy_and_no_row_is_left() {
     assert_eq!(clinic.destroys_what_is_due(), Ok(false));
     assert_eq!(clinic.sees(), (people - 1, false, slots - 1));
     let view = clinic.core.view();
-    assert!(forget::was_forgotten(view, "c-9").unwrap());
-    assert!(!forget::was_forgotten(view, "c-1").unwrap());
-    let token = Digest::of(&quillemette("x").person.match_token());
+    let index = clinic.context.vault.index().unwrap();
+    let name = |id: &str| index.source(&SourceId(id.to_owned())).0;
+    assert!(forget::was_forgotten(view, &name("c-9")).unwrap());
+    assert!(!forget::was_forgotten(view, &name("c-1")).unwrap());
+    let token = index.token(&quillemette("x").person);
     let left = view.scan(&state::key::by_token(&token, ""), None, 9);
     assert!(left.unwrap().is_empty());
     assert_eq!(state::handle_of(view, &token).unwrap(), None);
     // The copy from before, with the vault of today.
     let vault = clinic.context.vault.clone();
     let (core, writer) = Core::start(backup.path(), agency("clinic"), vault.clone()).unwrap();
-    let row = state::person(core.view(), "c-9").unwrap().unwrap();
+    let row = known_in(&vault, core.view(), "c-9").unwrap();
     assert!(sealed::open(&vault, core.view(), &row).unwrap().is_none());
     drop(core);
     writer.join();
@@ -243,7 +315,7 @@ fn who_is_forgotten_opens_in_no_copy_and_no_row_is_left() {
     clinic.imports("l", vec![quillemette(PLANTED)]);
     assert_eq!(clinic.sees(), (people, true, slots));
     assert!(clinic.opens("c-9").is_some());
-    assert!(!forget::was_forgotten(clinic.core.view(), "c-9").unwrap());
+    assert!(!forget::was_forgotten(clinic.core.view(), &name("c-9")).unwrap());
 }
 
 #[test]
@@ -279,14 +351,15 @@ fn keys_of_replaced_people_go_with_the_next_step_if_the_import_was_cut_short() {
 }
 
 #[test]
-fn a_disk_that_refuses_to_destroy_is_asked_again() {
+fn a_full_disk_that_refuses_to_destroy_is_asked_again() {
     let dir = tempfile::tempdir().unwrap();
     let refuses = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let hook = Arc::clone(&refuses);
     let disk = HookedDisk::new(move |_, op| {
-        let fails = op == FileOp::Sync && hook.load(std::sync::atomic::Ordering::SeqCst);
+        let fails = op == FileOp::Write && hook.load(std::sync::atomic::Ordering::SeqCst);
         match fails {
-            true => Err(std::io::Error::other("refused")),
+            // Anything worse stops the agent, and its next start does it.
+            true => Err(std::io::ErrorKind::StorageFull.into()),
             false => Ok(()),
         }
     });

@@ -29,7 +29,7 @@ fn clinic() -> World {
 impl Agent {
     fn is_indexed(&self, person: &Person) {
         self.happens(vec![Event::NearFound(vec![NearHandles {
-            token: Digest::of(&person.match_token()),
+            token: self.context.vault.index().unwrap().token(person),
             handles: near_of(person),
         }])]);
     }
@@ -151,11 +151,13 @@ fn a_record_that_is_found_needs_no_choice() {
 #[test]
 fn a_second_person_can_not_choose_another_record() {
     let mut world = clinic();
-    let (two, token) = (person(), Digest::of(&person().match_token()));
+    let index = world.clinic.context.vault.index().unwrap();
+    let (two, token) = (person(), index.token(&person()));
     world
         .clinic
         .imports("k", vec![imported("c-2", two, fact())]);
-    let row = state::person(world.clinic.core.view(), "c-2").unwrap();
+    let name = index.source(&SourceId("c-2".into()));
+    let row = state::person(world.clinic.core.view(), &name.0).unwrap();
     assert_eq!(row.unwrap().token, token);
     let (permit, _) = world.asks_near_with(UNKNOWN, &soe(), |permit| {
         permit.obligations.push(Obligation::SecondApprover);

@@ -139,6 +139,26 @@ fn who_the_question_is_about_never_sees_its_case_whatever_became_of_it() {
 }
 
 #[test]
+fn a_relative_is_kept_apart_from_an_emergency_whose_question_was_erased_before_its_permit() {
+    let mut world = office(|_| ());
+    let (request, _) = world
+        .tries("clerk", &someone("Roy", "Zoé"), |question| {
+            question.emergency = Some(EmergencyKind::Medical);
+        })
+        .unwrap();
+    let held = world.one_case().case;
+    world.decides("privacy", &held, Finding::Justified).unwrap();
+    let apart = format!("{request}/apart");
+    assert!(world.erases("privacy", &held).contains(&apart));
+    let view = world.police.core.view();
+    assert!(!world.police.context.vault.is_kept(view, &apart).unwrap());
+    let review = world.permits_emergency();
+    assert_eq!(world.sees("chief", &review), Err(REFUSED));
+    let word = Finding::Justified;
+    assert_eq!(world.decides("chief", &review, word), Err(REFUSED));
+}
+
+#[test]
 fn a_case_that_is_erased_is_seen_by_nobody_but_who_decided_it() {
     let world = office(|_| ());
     world

@@ -171,7 +171,7 @@ impl World {
         let candidate = Candidate {
             request: RequestId::from_random(crate::entropy::random()?),
             question,
-            token: Some(question::token_of(person)),
+            token: Some(agent.context.vault.index()?.token(person)),
             found,
             stated: None,
         };

@@ -19,7 +19,7 @@ use crate::{
     vault::VaultError,
 };
 use passerelle_model::{
-    bytes::{Bytes, Handle},
+    bytes::{Bytes, Digest, Handle},
     commitment::Field,
     error::ErrorCode,
     ids::RequestId,
@@ -56,6 +56,36 @@ fn kept_apart(
     Ok(serde_json::from_slice(&plain).map_err(|_| VaultError::Damaged)?)
 }
 
+/// Their names, for when what says so is destroyed.
+///
+/// # Errors
+/// The store, or what is sealed is damaged.
+pub(super) fn names(
+    context: &Context,
+    view: &dyn Read,
+    request: &RequestId,
+) -> Result<Vec<Digest>, ErrorCode> {
+    let index = context.vault.index()?;
+    let apart = kept_apart(context, view, request)?;
+    Ok(apart.iter().map(|id| index.apart(request, id)).collect())
+}
+
+/// The workers whose names were kept.
+fn named_apart(
+    context: &Context,
+    view: &dyn Read,
+    request: &RequestId,
+) -> Result<Vec<String>, ErrorCode> {
+    let names = record::named_apart(view, request).map_err(storage)?;
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let index = context.vault.index()?;
+    let workers = context.config.workers.iter();
+    let is_named = |worker: &&Worker| names.contains(&index.apart(request, &worker.id));
+    Ok(workers.filter(is_named).map(|w| w.id.clone()).collect())
+}
+
 /// Everybody who is no second person for a case, by worker's id.
 ///
 /// # Errors
@@ -72,6 +102,7 @@ pub(super) fn parties(
         .flatten()
         .collect();
     parties.extend(kept_apart(context, view, &row.request)?);
+    parties.extend(named_apart(context, view, &row.request)?);
     if is_override(row) {
         let hold = state::hold(view, &row.request).map_err(storage)?;
         let approved = hold.and_then(|hold| hold.verdict);

@@ -40,7 +40,7 @@ use serde::{Deserialize, Serialize};
 /// What a case says of a person, and the question if it is held. Only ever sealed.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Kept {
-    /// Digest of the match token.
+    /// The name of the match token ([`crate::vault::Index`]).
     pub(super) token: Option<Digest>,
     /// The handle, if it is known.
     pub(super) handle: Option<Handle>,
@@ -116,7 +116,7 @@ pub struct Candidate {
     pub request: RequestId,
     /// The question; with its handle, unless it is sure to be refused.
     pub question: Question,
-    /// Digest of the person's match token.
+    /// The name of the person's match token ([`crate::vault::Index`]).
     pub token: Option<Digest>,
     /// What was found so far.
     pub found: Findings,
@@ -133,11 +133,6 @@ pub enum Passage {
     Held(AuditCaseId, Findings),
     /// It is refused.
     Refused(AuditCaseId, Findings),
-}
-
-/// The digest under which the agent knows a person's match token.
-pub fn token_of(person: &Person) -> Digest {
-    Digest::of(&person.match_token())
 }
 
 /// Looks at a question before anything is asked of the broker.
@@ -190,14 +185,17 @@ fn has_service(
             return Ok(true);
         }
     }
-    let Some(token) = person.map(token_of) else {
+    let Some(person) = person else {
         return Ok(false);
     };
-    let records = view.scan(&key::by_token(&token, ""), None, 1);
-    if !records.map_err(storage)?.is_empty() {
-        return Ok(true);
+    let index = context.vault.index()?;
+    for token in index.tokens(person) {
+        let records = view.scan(&key::by_token(&token, ""), None, 1);
+        if !records.map_err(storage)?.is_empty() {
+            return Ok(true);
+        }
     }
-    let Some(handle) = state::handle_of(view, &token).map_err(storage)? else {
+    let Some(handle) = index.handle_of(view, person)? else {
         return Ok(false);
     };
     if record::is_labelled(view, &handle).map_err(storage)? {

@@ -12,7 +12,7 @@ use crate::{
     vault,
 };
 use passerelle_model::{
-    bytes::{Bytes, Handle},
+    bytes::{Bytes, Digest, Handle},
     commitment::Opening,
     error::ErrorCode,
     ids::{AuditCaseId, RequestId},
@@ -33,6 +33,8 @@ const MAX_CASES_OF: usize = 8;
 const ASKED_BY: &str = "askedby/";
 const PACE: &str = "pace/";
 const SUSPENDED: &str = "suspended/";
+/// Names of who may not look at a question, by request.
+const NAMED_APART: &str = "namedapart/";
 /// Ids of what was made here about a person, by handle.
 const LABEL_OF: &[u8] = b"labelof/";
 
@@ -147,6 +149,10 @@ pub enum CaseEvent {
     Erased {
         /// Which.
         case: AuditCaseId,
+        /// The names ([`vault::Index`]) of who may not look at its question, if what says so goes
+        /// with it: an emergency in it may still get its permit, and with that a review.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        apart: Vec<Digest>,
     },
 }
 
@@ -229,6 +235,16 @@ pub(super) fn apart_name(request: &RequestId) -> String {
 /// Where that stands, sealed.
 fn apart_key(request: &RequestId) -> Vec<u8> {
     vault::kept_key(&apart_name(request))
+}
+
+/// Where their names stand, once what is sealed is gone.
+pub(crate) fn named_apart_key(request: &RequestId) -> Vec<u8> {
+    key::of(NAMED_APART, request.as_str().as_bytes())
+}
+
+/// The names of who may not look at a question of which nothing more is kept.
+pub(super) fn named_apart(view: &dyn Read, request: &RequestId) -> Result<Vec<Digest>, StoreError> {
+    Ok(load(view, &named_apart_key(request))?.unwrap_or_default())
 }
 
 /// The place of a case among those of its request; without a case the prefix.
@@ -317,7 +333,7 @@ pub(crate) fn apply(
             view.write(key::of(SUSPENDED, worker.as_bytes()), None);
             Ok(())
         }
-        CaseEvent::Erased { case } => {
+        CaseEvent::Erased { case, apart } => {
             view.write(vault::kept_key(case.as_str()), None);
             view.write(note_key(case), None);
             edit(view, case, |row| row.is_erased = true)?;
@@ -325,6 +341,9 @@ pub(crate) fn apply(
                 && is_done_with(view, &row.request)?
             {
                 view.write(apart_key(&row.request), None);
+                if !apart.is_empty() {
+                    put(view, named_apart_key(&row.request), apart)?;
+                }
             }
             Ok(())
         }

@@ -268,8 +268,14 @@ pub fn erase(
             names.push(name);
         }
     }
-    names.extend(record::goes_with_case(view, &row).map_err(storage)?);
-    let event = (!row.is_erased).then(|| audit(CaseEvent::Erased { case: case.clone() }));
+    let sealed = record::goes_with_case(view, &row).map_err(storage)?;
+    let apart = match sealed.is_some() && !row.is_erased {
+        true => apart::names(context, view, &row.request)?,
+        false => Vec::new(),
+    };
+    names.extend(sealed);
+    let case = case.clone();
+    let event = (!row.is_erased).then(|| audit(CaseEvent::Erased { case, apart }));
     Ok((event.into_iter().collect(), names))
 }
 

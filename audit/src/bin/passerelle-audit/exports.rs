@@ -53,7 +53,7 @@ Exchanges of which an agency knows from its own files that they are about the pe
 Exit codes: 0 done, 1 a fault was found, 2 wrong usage, 3 a file can't be read or written,
 4 the export does not reveal the person.";
 
-/// The export that is read.
+// The export that is read. No doc comment: it would be the text of each command that flattens it.
 #[derive(Args)]
 pub(crate) struct Given {
     /// The export, as `passerelle audit export` writes it.
