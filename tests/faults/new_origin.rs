@@ -83,11 +83,16 @@ impl Scene {
     }
 
     /// The newest announcement of the broker.
-    async fn supersede(&self, newest: &(u64, String), out: &str) -> Result<String> {
+    async fn supersede(
+        &self,
+        members: &[&str],
+        newest: &(u64, String),
+        out: &str,
+    ) -> Result<String> {
         let (size, root) = newest;
         let newest = format!("{size}:{root}");
         let path = self.federation.dir().join(out);
-        let members = AGENCIES.join(",");
+        let members = members.join(",");
         let args = [
             "--members",
             &members,
@@ -156,7 +161,7 @@ async fn lose(scene: &mut Scene) -> Result<Lost> {
 async fn refusals(scene: &mut Scene, lost: &Lost) -> Result<()> {
     // A lie about what was cosigned: what was lost would be nothing.
     scene.restore(&lost.old)?;
-    let lie = scene.supersede(&lost.before, "lie.json").await?;
+    let lie = scene.supersede(&AGENCIES, &lost.before, "lie.json").await?;
     scene.federation.agent(POLICE).terminate().await?;
     let args = [lie.as_str()];
     let ran = scene.federation.agent_cli(POLICE, "accept-origin", &args);
@@ -197,7 +202,9 @@ async fn a_lost_log_goes_on_under_a_new_origin_and_nothing_withdrawn_comes_back(
 
     refusals(&mut scene, &lost).await?;
     scene.restore(&lost.old)?;
-    let file = scene.supersede(&lost.newest, "new-origin.json").await?;
+    let file = scene
+        .supersede(&AGENCIES, &lost.newest, "new-origin.json")
+        .await?;
     let again = scene.federation.dir().join("again.json");
     let args = ["--out", text(&again)?];
     let announced = scene.federation.broker_cli("announce", &args).await?;
@@ -261,5 +268,39 @@ async fn proofs_hold(scene: &Scene, lost: &Lost) -> Result<()> {
         .audited(&["verify", text(&now)?, "--former", text(&now)?])
         .await?;
     assert_eq!(code, Some(1));
+    Ok(())
+}
+
+/// Who is left out may have withdrawn what nobody else knows of: people are asked anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_an_agency_nothing_given_before_the_loss_counts_any_more() -> Result<()> {
+    let mut scene = Scene::open().await?;
+    let lost = lose(&mut scene).await?;
+    scene.restore(&lost.old)?;
+    let stay = [CLINIC, HOUSE, OVERSIGHT];
+    let file = scene.supersede(&stay, &lost.newest, "without.json").await?;
+    scene.federation.serve_broker().await?;
+    for agency in stay {
+        scene.accepts(agency, &file).await?;
+    }
+    // Who is left out can't go on by the same file.
+    scene.federation.agent(POLICE).terminate().await?;
+    let args = [file.as_str()];
+    let ran = scene.federation.agent_cli(POLICE, "accept-origin", &args);
+    let ran = ran.await?;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("invitation"), "{ran:?}");
+    within(PATIENCE, "all who stay to go on", || async {
+        let status = scene.federation.broker_status().await?;
+        assert_eq!(status.unheard, [POLICE]);
+        Ok(status.awaited.is_empty().then_some(()))
+    })
+    .await?;
+    scene.is_denied(1).await?;
+    scene.consent(CLINIC, 1, 300).await?;
+    scene.exchange(1).await?;
+    scene.federation.settled(&stay, PATIENCE).await?;
+    let report = scene.federation.export(OVERSIGHT).await?.verify()?;
+    assert!(report.is_complete(), "{report:?}");
     Ok(())
 }

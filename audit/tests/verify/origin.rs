@@ -143,10 +143,10 @@ fn another_former_log_or_one_that_is_too_short_does_not_lead_to_it() {
     let mut other = offered_request();
     other.withdraw(1, WithdrawalScope::Recipient(agency(0)));
     for wrong in [
-        self::export(&other.records),
-        self::export(&gone.former[..3]),
+        export(&other.records),
+        export(&gone.former[..3]),
         exported(&gone.world.records),
-        self::export(&gone.former)[..2_000].to_vec(),
+        export(&gone.former)[..2_000].to_vec(),
     ] {
         assert!(follows(&wrong[..], &gone.entry).is_err());
     }
