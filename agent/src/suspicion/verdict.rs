@@ -335,11 +335,11 @@ pub async fn carry_out(node: &Node, verdict: Verdict) -> Result<Said, ErrorCode>
     let case = verdict.case.clone();
     let decided = node.core.write(now, move |view| {
         let (events, released) = decide(&context, view, &verdict, now)?;
-        let said = events.iter().filter_map(|event| match event {
+        let mut said = events.iter().filter_map(|event| match event {
             Event::Stated(stated) => Some(stated.envelope.digest()),
             _ => None,
         });
-        let review = said.filter(|digest| Some(*digest) != released).last();
+        let review = said.find(|digest| Some(*digest) != released);
         Ok((events, Said { released, review }))
     });
     let said = decided.await?;
