@@ -70,6 +70,11 @@ impl Offices {
                 .await?;
             offices.workers.insert(agency, worker);
         }
+        // Of a large town, so that at stage 2 a code is nobody's name.
+        offices.federation.configure_agent(CLINIC, |settings| {
+            settings.insert("population".to_owned(), 5_000_000.into());
+        })?;
+        offices.federation.restart_agent(CLINIC).await?;
         offices.federation.all_know_each_other(&AGENCIES).await?;
         offices.write_people()?;
         offices.import_clinic().await?;

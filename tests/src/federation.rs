@@ -157,6 +157,18 @@ impl Federation {
         Ok(std::fs::write(&path, table.to_string())?)
     }
 
+    /// Changes `agent.toml` of an agency; takes effect when its agent is served next.
+    pub fn configure_agent(
+        &self,
+        agency: &str,
+        change: impl FnOnce(&mut toml::Table),
+    ) -> anyhow::Result<()> {
+        let path = self.agent_dir(agency).join("agent.toml");
+        let mut table: toml::Table = std::fs::read_to_string(&path)?.parse()?;
+        change(&mut table);
+        Ok(std::fs::write(&path, table.to_string())?)
+    }
+
     fn service(&self, node: &str, name: &str, args: &[&str]) -> anyhow::Result<Process> {
         let out = self.dir().join(format!("{name}.out"));
         let log = self.dir().join(format!("{name}.log"));

@@ -39,7 +39,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   passerelle agent consent service show --dir /srv/sante-centre
-  passerelle agent consent service show --dir /srv/sante-centre --json > services.json")]
+  passerelle agent consent service show --dir /srv/sante-centre --json")]
     Show {
         #[command(flatten)]
         place: Place,
