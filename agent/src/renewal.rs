@@ -4,8 +4,29 @@
 //! Out of scope: asking the broker ([`crate::enrol`]).
 
 use crate::home::{Home, HomeError, Membership, io_error};
+use passerelle_audit::note::VerifierKey;
 use std::io;
 use zeroize::Zeroizing;
+
+/// Whether `later` is the key `former` under a later origin of the same log: `NAME/2` after `NAME`.
+fn is_later_origin(former: &str, later: &str) -> bool {
+    let (Ok(former), Ok(later)) = (former.parse::<VerifierKey>(), later.parse::<VerifierKey>())
+    else {
+        return false;
+    };
+    let generation = |name: &str| -> Option<(String, u64)> {
+        match name.rsplit_once('/') {
+            Some((base, number)) if number.parse::<u64>().is_ok_and(|n| n >= 2) => {
+                Some((base.to_owned(), number.parse().ok()?))
+            }
+            _ => Some((name.to_owned(), 1)),
+        }
+    };
+    let (Some(from), Some(to)) = (generation(former.name()), generation(later.name())) else {
+        return false;
+    };
+    former.public_key() == later.public_key() && from.0 == to.0 && from.1 < to.1
+}
 
 impl Home {
     /// Where an enrolment that renews this one is prepared.
@@ -23,6 +44,12 @@ impl Home {
             joined: renewed.joined,
             // The rules may have changed; every agency counts that for itself.
             bundle: renewed.bundle,
+            // So may the origin of the log, under the same key: this agency accepts it by a command
+            // of its own, and cosigns nothing of it before.
+            checkpoint_key: match is_later_origin(&old.checkpoint_key, &renewed.checkpoint_key) {
+                true => renewed.checkpoint_key.clone(),
+                false => old.checkpoint_key.clone(),
+            },
             ..old.clone()
         };
         if same == *renewed {

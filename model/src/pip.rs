@@ -42,9 +42,10 @@ pub fn collect(
         None => None,
     };
     let lost = state::unheard(view)?;
+    let origin = state::origin(view)?;
     let case = case.map(|mut case| {
         // That it was closed may be what was lost.
-        case.closed |= is_led_by_one_of(view, row, &lost)?;
+        case.closed |= is_from_before(view, row, origin)?;
         Ok::<_, StoreError>(case)
     });
     let case = case.transpose()?;
@@ -53,11 +54,12 @@ pub fn collect(
     else {
         return Ok(Collected::Doubt("too_many_candidates"));
     };
-    for (agency, before) in &lost {
+    for (_, before) in &lost {
         // Whatever it withdrew defeats what others recorded before.
         consents.retain(|consent| consent.recorded > *before);
-        agreements.retain(|a| a.proposed > *before || !a.has_party(agency));
     }
+    // That one was ended, suspended or followed by a narrower one may be what was lost.
+    agreements.retain(|a| origin.is_none_or(|origin| a.proposed > origin));
     let at = if seeded(Bug::ExpiredStillCounts) {
         let began = consents.iter().map(|c| c.terms.given_at);
         let began = began.chain(agreements.iter().map(|a| a.terms.starts_at));
@@ -83,17 +85,16 @@ pub fn collect(
     })))
 }
 
-/// Whether the case of the request was opened by one of these before it was lost sight of.
-fn is_led_by_one_of(
+/// Whether the case of the request was opened under a former origin of the log.
+fn is_from_before(
     view: &dyn Read,
     row: &RequestRow,
-    lost: &[(AgencyId, u64)],
+    origin: Option<u64>,
 ) -> Result<bool, StoreError> {
-    let Some(id) = row.case.as_ref().filter(|_| !lost.is_empty()) else {
+    let (Some(id), Some(origin)) = (&row.case, origin) else {
         return Ok(false);
     };
-    let case = state::case(view, id)?;
-    Ok(case.is_some_and(|case| lost.iter().any(|(agency, _)| case.lead == *agency)))
+    Ok(state::case(view, id)?.is_some_and(|case| case.opened <= origin))
 }
 
 /// What `case` is to the two agencies of a request, which is about `subject` if it names anybody.

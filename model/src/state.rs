@@ -85,6 +85,10 @@ pub mod key {
     pub fn invitation_table() -> Vec<u8> {
         vec![b'i']
     }
+    /// Index of the newest entry `supersedes`.
+    pub fn origin() -> Vec<u8> {
+        vec![b'v']
+    }
     /// Consents whose withdrawal has not been carried out on every request; without an id the
     /// prefix.
     pub fn sweep(consent: &str) -> Vec<u8> {
@@ -330,6 +334,12 @@ pub fn all_awaited(state: &dyn Read) -> Result<Vec<(AgencyId, u64)>, StoreError>
             Ok((name, decode(&value)?))
         })
         .collect()
+}
+
+/// Index of the newest entry `supersedes`: agreements and cases from before it, or said again after
+/// it, carry nothing, since what ended them may be lost. `None` under the first origin.
+pub fn origin(state: &dyn Read) -> Result<Option<u64>, StoreError> {
+    row(state, &key::origin())
 }
 
 /// Whether a member is awaited: until it has said that nothing of its own is missing nobody may

@@ -20,7 +20,10 @@ pub(super) fn consented(
         recorded: counts_from(view, agency, index)?,
         terms,
     };
-    if names_a_stranger(view, &row)? {
+    // Said again, since the log may have lost it. Whether somebody withdrew it in what was lost, and
+    // whether that will be said again too, nobody can know: it counts as withdrawn, and so defeats
+    // what it might have defeated. The person is asked anew.
+    if state::awaited(view, agency)?.is_some() {
         row.withdrawn.push(Withdrawn {
             scope: WithdrawalScope::All,
             index,
@@ -67,21 +70,6 @@ pub(super) fn carried_out(
 /// which order they were said at first nobody knows any more, and a withdrawal must defeat it.
 fn counts_from(view: &Overlay<'_>, agency: &AgencyId, index: u64) -> Result<u64, StoreError> {
     Ok(state::awaited(view, agency)?.unwrap_or(index))
-}
-
-/// Whether a consent that is said again names somebody who was no member at the new origin, and may
-/// have withdrawn it in what was lost: nobody will say that again, so it counts as withdrawn.
-fn names_a_stranger(view: &Overlay<'_>, row: &Consent) -> Result<bool, StoreError> {
-    let Some(since) = state::awaited(view, &row.recorded_by)? else {
-        return Ok(false);
-    };
-    for agency in named_in(row) {
-        let member = state::member(view, agency)?;
-        if member.is_none_or(|member| member.since > since) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 fn named_in(row: &Consent) -> impl Iterator<Item = &AgencyId> {
@@ -188,7 +176,7 @@ pub(super) fn opened(
     agency: &AgencyId,
     opening: CaseOpening,
 ) -> Result<(), StoreError> {
-    let row = Case::opened(agency, opening, index);
+    let row = Case::opened(agency, opening, counts_from(view, agency, index)?);
     post(view, index, row.agencies.keys());
     state::put(view, key::case(row.case.as_str()), &row)
 }

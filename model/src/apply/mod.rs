@@ -185,6 +185,11 @@ fn superseded(
     let mut row = state::federation(view)?.ok_or_else(|| corrupt("not founded"))?;
     row.keys.checkpoint.clone_from(&supersedes.key);
     state::put(view, key::federation(), &row)?;
+    state::put(view, key::origin(), &index)?;
+    // One that was used, or ended, in what was lost would let somebody in once more.
+    for (invitation, _) in view.scan(&key::invitation_table(), None, usize::MAX)? {
+        view.write(invitation, None);
+    }
     for agency in state::agencies(view)? {
         if agency.active {
             state::put(view, key::awaited(agency.agency.as_str()), &index)?;

@@ -169,18 +169,34 @@ fn what_is_said_again_counts_as_before_every_withdrawal_that_is_said_again() {
 }
 
 #[test]
-fn a_consent_said_again_that_names_a_stranger_counts_as_withdrawn() {
+fn a_consent_said_again_counts_as_withdrawn_and_defeats_the_one_before() {
     let mut world = World::new();
-    world.run(&Command::Revoke { agency: agency(2) });
-    let index = supersede(&mut world, &[0, 1]);
-    // In what was lost it may have been back, and have withdrawn; now it comes back once more.
-    world.enrol(2);
     done(world.consent(1, 0, 0));
-    assert!(!consent(&world, 1).unwrap().withdrawn.is_empty());
-    done(resume(&mut world, 1, index, Vec::new()));
-    world.now = world.now.plus_s(1);
+    let index = supersede(&mut world, &[0, 1, 2]);
+    // In what was lost somebody may have withdrawn it, who can't say that again.
     done(world.consent(2, 0, 0));
-    assert!(consent(&world, 2).unwrap().withdrawn.is_empty());
+    assert!(!consent(&world, 2).unwrap().withdrawn.is_empty());
+    for n in 0..3 {
+        world.now = world.now.plus_s(1);
+        done(resume(&mut world, n, index, Vec::new()));
+    }
+    done(world.ask(1, 0, 0, Category::InService));
+    assert!(!is_allowed(&world, 1));
+    world.now = world.now.plus_s(1);
+    done(world.consent(3, 0, 0));
+    assert!(consent(&world, 3).unwrap().withdrawn.is_empty());
+    world.now = world.now.plus_s(1);
+    done(world.ask(2, 0, 0, Category::InService));
+    assert!(is_allowed(&world, 2), "the person was asked anew");
+}
+
+#[test]
+fn nobody_comes_back_by_an_invitation_of_the_copy() {
+    let mut world = World::new();
+    let index = supersede(&mut world, &[0, 1, 2]);
+    let left = world.store.scan(&state::key::invitation_table(), None, 9);
+    assert!(left.unwrap().is_empty());
+    assert_eq!(state::origin(&world.store).unwrap(), Some(index));
 }
 
 #[test]
@@ -207,7 +223,15 @@ fn with_an_agency_that_left_unheard_consents_from_before_are_void() {
     done(resume(&mut world, 2, index, Vec::new()));
     world.now = world.now.plus_s(1);
     done(world.ask(2, 0, 0, Category::InService));
-    assert!(is_allowed(&world, 2));
+    assert!(
+        !is_allowed(&world, 2),
+        "one was said again: it defeats the other"
+    );
+    world.now = world.now.plus_s(1);
+    done(world.consent(3, 0, 0));
+    world.now = world.now.plus_s(1);
+    done(world.ask(3, 0, 0, Category::InService));
+    assert!(is_allowed(&world, 3));
 }
 
 #[test]
