@@ -70,6 +70,10 @@ fn apply_event(
             sealed,
         } => names::note_kept(view, (id, handle), drawn, sealed),
         Event::NamesOver { ids } => names::note_over(view, at, ids),
+        Event::NamesNotOver { ids } => {
+            names::note_not_over(view, ids);
+            Ok(())
+        }
         Event::NamesForgotten { ids } => names::note_forgotten(view, ids),
         Event::ImportChunk {
             import,

@@ -1,6 +1,6 @@
 //! Who asks and why: the context that a requester seals for the holder.
 
-use crate::{context::Context, holder::storage, state};
+use crate::{context::Context, holder::storage, person::Person, state};
 use passerelle_model::{
     bytes::{Bytes, Handle},
     commitment::{self, Field, Opening},
@@ -8,6 +8,7 @@ use passerelle_model::{
     ids::RequestId,
     statement::{Body, PAYLOAD_CONTEXT, Request},
     store::Read,
+    vocabulary::Purpose,
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,9 +22,20 @@ pub struct AskContext {
     pub worker: String,
     /// Open the two commitments of the request.
     pub openings: Vec<Opening>,
-    /// The near handles of the person, if other spellings are asked for too.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub near: Vec<Handle>,
+    /// If other spellings are asked for too: who is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near: Option<NearAsked>,
+}
+
+/// Whom other spellings are asked for: what a person at the holder compares with the own records.
+/// The handles alone would be anybody's.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NearAsked {
+    /// The near handles.
+    pub handles: Vec<Handle>,
+    /// As the requester writes her or him.
+    pub person: Person,
 }
 
 /// Data beside the sealed context, so that it never passes for an answer.
@@ -67,8 +79,13 @@ pub fn open_context(
 /// The near handles in the context that came with a permit; none if other spellings are not asked
 /// for, or it does not open.
 pub(crate) fn near_of(context: &Context, asked: &Request, sealed: &Bytes) -> Vec<Handle> {
+    if asked.purpose == Purpose::RightsRequest {
+        // A restriction is found by the handle, and another spelling has another one.
+        return Vec::new();
+    }
     let opened = unseal(context, asked, sealed);
-    opened.map(|inner| inner.near).unwrap_or_default()
+    let near = opened.ok().and_then(|inner| inner.near);
+    near.map(|near| near.handles).unwrap_or_default()
 }
 
 fn unseal(context: &Context, asked: &Request, sealed: &Bytes) -> Result<AskContext, ErrorCode> {

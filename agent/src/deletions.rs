@@ -272,10 +272,10 @@ pub(crate) fn keep(
 /// # Errors
 /// The store.
 pub(crate) fn copies(view: &dyn Read, case: &CaseId) -> Result<Option<Copies>, StoreError> {
-    let rows = state::holds(view)?;
+    let rows = state::holds_where(view, |row| row.case.as_ref() == Some(case))?;
     let mut copies = Copies::default();
     let mut left = BTreeSet::new();
-    for row in rows.iter().filter(|row| row.case.as_ref() == Some(case)) {
+    for row in &rows {
         let released = row.given.as_ref().filter(|g| g.accepted);
         if released.is_none_or(|given| given.outcome != Outcome::Released) {
             continue;

@@ -326,6 +326,11 @@ pub enum Event {
         /// Ids of consents and cases.
         ids: Vec<String>,
     },
+    /// What names belong to is not over after all: it came later.
+    NamesNotOver {
+        /// Ids of consents and cases.
+        ids: Vec<String>,
+    },
     /// Names are to be known here no more.
     NamesForgotten {
         /// Ids of consents and cases.
@@ -362,6 +367,7 @@ impl Event {
             Self::NameKept { .. } => "name_kept",
             Self::NamesOver { .. } => "names_over",
             Self::NamesForgotten { .. } => "names_forgotten",
+            Self::NamesNotOver { .. } => "names_not_over",
             Self::ImportChunk { .. } => "import_chunk",
             Self::ImportSealed { .. } => "import_sealed",
             Self::ImportCommitted { .. } => "import_committed",

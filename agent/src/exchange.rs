@@ -12,6 +12,7 @@ use crate::{
     ground,
     holder::storage,
     inbound::{Settlement, settlement},
+    rights::record::restriction_at,
     rules,
     state::{self, Meta},
     vault::VaultError,
@@ -25,6 +26,7 @@ use passerelle_model::{
     statement::{Body, PAYLOAD_ANSWER, PAYLOAD_TYPE},
     store::Read,
     time::Timestamp,
+    vocabulary::Outcome,
 };
 use passerelle_proto::{
     PROTOCOL, convert,
@@ -188,7 +190,9 @@ impl Exchange {
             let Some(stated) = stated else {
                 continue;
             };
-            if seq < withdrawn_before && rests_on_nothing(view, &stated, now.wall)? {
+            if seq < withdrawn_before && rests_on_nothing(view, &stated, now.wall)?
+                || is_kept_back(view, &stated, now.wall)?
+            {
                 out.fallen.push(seq);
                 continue;
             }
@@ -289,6 +293,25 @@ fn rests_on_nothing(view: &dyn Read, stated: &Stated, now: Timestamp) -> Result<
     ground::has_fallen(view, &answer.request, now)
 }
 
+/// Whether a statement is an answer to a person's own request that tells what somebody here has
+/// kept back since it was made.
+fn is_kept_back(view: &dyn Read, stated: &Stated, now: Timestamp) -> Result<bool, ErrorCode> {
+    if !stated.payloads.contains_key(PAYLOAD_ANSWER) {
+        return Ok(false);
+    }
+    let statement = stated.envelope.unverified_statement();
+    let Ok(Body::Answer(answer)) = statement.map(|s| s.body) else {
+        return Ok(false);
+    };
+    let kept_back = restriction_at(view, &answer.request)?;
+    if !kept_back.is_some_and(|kept| kept.stands(now)) {
+        return Ok(false);
+    }
+    let row = state::hold(view, &answer.request).map_err(storage)?;
+    let given = row.and_then(|row| row.given);
+    Ok(given.is_some_and(|given| given.outcome == Outcome::Released))
+}
+
 /// Whether a statement waits while there are no rules by which this agent may ask and answer: those
 /// in force are not held here or over, or the broker works by others. What takes back, attests that
 /// something is destroyed, or gives an agency's word on rules leaves all the same.
@@ -318,7 +341,9 @@ fn submit(
     seq: u64,
     mut stated: Stated,
 ) -> Result<Result<agent_frame::Frame, RequestId>, ErrorCode> {
-    if sign_again && !seeded(Bug::OldSignature) {
+    // What is said again under a new origin may bear a signature from before a renewal too.
+    let is_new_origin = state::meta(view).map_err(storage)?.origin.is_some();
+    if (sign_again || is_new_origin) && !seeded(Bug::OldSignature) {
         // The broker takes a statement by the present key only. What waited here while the keys
         // were renewed would be lost, a withdrawal among it. Its digest is that of its payload.
         let payload = &stated.envelope.payload.0;

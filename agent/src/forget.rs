@@ -2,7 +2,7 @@
 //! are destroyed, however often a crash or a disk comes in between.
 //!
 //! In scope: forgetting one person by the source's own id, destroying what is due. Out of scope: the
-//! rows ([`crate::imported`]); answers and questions ([`crate::erasure`]); consents, which are the
+//! rows (module `imported`); answers and questions ([`crate::erasure`]); consents, which are the
 //! federation's.
 //!
 //! The event that takes a person's rows away names the key that is to be destroyed in the same step

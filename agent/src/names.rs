@@ -102,6 +102,13 @@ pub(crate) fn note_over(
         .try_for_each(|id| state::put(view, over(id), &at))
 }
 
+/// Carries out [`Event::NamesNotOver`].
+pub(crate) fn note_not_over(view: &mut Overlay<'_>, ids: &[String]) {
+    for id in ids {
+        view.write(over(id), None);
+    }
+}
+
 /// Carries out [`Event::NamesForgotten`]: the rows go, the keys are due.
 pub(crate) fn note_forgotten(view: &mut Overlay<'_>, ids: &[String]) -> Result<(), StoreError> {
     for id in ids {
@@ -152,24 +159,28 @@ pub(crate) fn due(
 ) -> Result<(Vec<Event>, Option<Vec<u8>>), ErrorCode> {
     let rows = view.scan(key::LABEL.as_bytes(), after, PAGE);
     let rows = rows.map_err(storage)?;
-    let (mut newly, mut forgotten) = (Vec::new(), Vec::new());
+    let (mut newly, mut forgotten, mut again) = (Vec::new(), Vec::new(), Vec::new());
     for (key, _) in &rows {
         let id = key.get(key::LABEL.len()..).unwrap_or_default();
         let id = str::from_utf8(id).map_err(|_| ErrorCode::Storage)?;
+        let since: Option<Timestamp> = state::load(view, &over(id)).map_err(storage)?;
         if !is_over(view, id, now)? {
+            // It was not there yet: the days do not run from then.
+            again.extend(since.map(|_| id.to_owned()));
             continue;
         }
-        let since: Option<Timestamp> = state::load(view, &over(id)).map_err(storage)?;
         match since {
             Some(since) if since.plus_s(days.saturating_mul(DAY_S)) <= now => {
                 forgotten.push(id.to_owned());
             }
             Some(_) => {}
-            None if days == 0 => forgotten.push(id.to_owned()),
             None => newly.push(id.to_owned()),
         }
     }
     let mut events = Vec::new();
+    if !again.is_empty() {
+        events.push(Event::NamesNotOver { ids: again });
+    }
     if !newly.is_empty() {
         events.push(Event::NamesOver { ids: newly });
     }

@@ -8,9 +8,13 @@
 //! (see [`crate::facts::sealed`]). What is near whom is not kept.
 
 use crate::{
-    facts::sealed::{self, PersonRow},
+    facts::{
+        csv_import::SourceId,
+        sealed::{self, PersonRow},
+    },
     holder::storage,
-    near::{Likeness, NEAR_TOKENS},
+    near::{Likeness, NEAR_TOKENS, near_tokens},
+    person::Person,
     state::{self, key},
     vault::Vault,
 };
@@ -177,6 +181,36 @@ pub(crate) fn confirmed(
         .map(|(row, _)| row.token);
     let of_chosen = candidates.into_iter().map(|(row, _)| row);
     Ok(of_chosen.filter(|row| Some(row.token) == chosen).collect())
+}
+
+/// A person for whoever compares: the name and the birth date.
+pub(crate) fn named(person: &Person) -> String {
+    let name = crate::render::full_name(person);
+    format!("{name}, {}", person.birth_date())
+}
+
+/// Whether the own record with this id of the source's is near `person`, by the names themselves.
+///
+/// # Errors
+/// [`ErrorCode::Storage`].
+pub(crate) fn is_near(
+    vault: &Vault,
+    view: &dyn Read,
+    person: &Person,
+    record: &str,
+) -> Result<bool, ErrorCode> {
+    let asked: BTreeSet<_> = near_tokens(person).into_iter().collect();
+    for id in vault.index()?.sources(&SourceId(record.to_owned())) {
+        let Some(row) = state::person(view, &id.0).map_err(storage)? else {
+            continue;
+        };
+        let opened = sealed::open(vault, view, &row)?;
+        return Ok(opened.is_some_and(|kept| {
+            let own = near_tokens(&kept.person);
+            own.iter().any(|token| asked.contains(token))
+        }));
+    }
+    Ok(false)
 }
 
 /// The candidates for whoever compares them.

@@ -82,6 +82,7 @@ pub fn ask_view(me: &AgencyId, row: &AskRow, answer: Option<AnswerView>) -> Requ
         stopped: row.stopped.clone(),
         record_found: None,
         near: None,
+        near_asked: None,
         few_alike: None,
         trail: trail(&row.trail),
     }
@@ -105,6 +106,7 @@ pub fn hold_view(me: &AgencyId, row: &HoldRow, asked: Option<AskContext>) -> Req
         stopped: row.stopped.clone(),
         record_found: row.record_found,
         near: None,
+        near_asked: None,
         few_alike: None,
         trail: trail(&row.trail),
     }

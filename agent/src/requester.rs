@@ -5,7 +5,7 @@
 //! Out of scope: handles ([`crate::node`] gets them first), sending, erasing ([`crate::erasure`]).
 
 use crate::{
-    asked_by::{AskContext, CONTEXT_AAD},
+    asked_by::{AskContext, CONTEXT_AAD, NearAsked},
     config::Worker,
     context::Context,
     entropy,
@@ -59,8 +59,8 @@ pub struct Question {
     pub worker: Worker,
     /// After this the request is void.
     pub not_after: Timestamp,
-    /// The person's near handles, if a person at the holder is to look for other spellings too.
-    pub near: Vec<Handle>,
+    /// If a person at the holder is to look for other spellings too.
+    pub near: Option<NearAsked>,
 }
 
 /// Builds and signs the request, with its secrets sealed for the journal; their key is in the

@@ -20,7 +20,7 @@ use crate::{
 };
 use passerelle_model::{
     entry::EntryBody, error::ErrorCode, ids::RequestId, pdp::Obligation, request::Status,
-    statement::Answer, store::Read, time::Timestamp,
+    statement::Answer, store::Read, time::Timestamp, vocabulary::Purpose,
 };
 
 /// What a person here says of a request.
@@ -137,7 +137,9 @@ fn approved_record(
     chosen: Option<String>,
 ) -> Result<Option<String>, ErrorCode> {
     let asked = asked_by::open_context(context, view, &row.request);
-    let near = asked.map(|asked| asked.near).unwrap_or_default();
+    let near = asked.ok().and_then(|asked| asked.near);
+    let near = near.filter(|_| row.purpose != Purpose::RightsRequest);
+    let near = near.map(|near| near.handles).unwrap_or_default();
     let has_record = row.record_found == Some(true);
     let candidates = match has_record {
         true => Vec::new(),

@@ -1,7 +1,7 @@
 //! Consents to a service: the person agrees to what the agency does, not to what it says of her.
 //!
 //! In scope: what is journaled of them, rows, reads. Out of scope: consents to share, which are
-//! statements in the log ([`crate::standing`]); who may record one (module
+//! statements in the log (module `standing`); who may record one (module
 //! `api::service_consents`).
 //!
 //! Nobody else needs them, so nobody else gets them: they are in no statement, and no rule sees
@@ -28,8 +28,6 @@ const TABLE: &str = "service/";
 pub struct ServiceConsent {
     /// Its id.
     pub consent: ServiceConsentId,
-    /// The name of the person's match token ([`crate::vault::Index`]).
-    pub token: Digest,
     /// Who gave it.
     pub giver: ConsentGiver,
     /// The giver's capacity.
@@ -51,6 +49,8 @@ pub struct ServiceConsent {
 /// What says of whom and to what. Only ever sealed.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Kept {
+    /// The name of the person's match token ([`crate::vault::Index`]).
+    pub token: Digest,
     /// The name as typed.
     pub label: String,
     /// The service.
@@ -186,7 +186,6 @@ mod tests {
         let mut row = ServiceRow {
             record: ServiceConsent {
                 consent: ServiceConsentId::from_random([1; 16]),
-                token: Digest::of(b"token"),
                 giver: ConsentGiver::Subject,
                 capacity: Capacity::Capable,
                 method: ConsentMethod::Written,

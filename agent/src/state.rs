@@ -354,6 +354,25 @@ pub(crate) fn table<T: DeserializeOwned>(
     rows.iter().map(|(_, bytes)| decode(bytes)).collect()
 }
 
+/// The rows of a table that are wanted, however many it has.
+pub(crate) fn table_where<T: DeserializeOwned>(
+    view: &dyn Read,
+    prefix: &str,
+    is_wanted: impl Fn(&T) -> bool,
+) -> Result<Vec<T>, StoreError> {
+    let (mut wanted, mut after) = (Vec::new(), None::<Vec<u8>>);
+    loop {
+        let rows = view.scan(prefix.as_bytes(), after.as_deref(), MAX_ROWS)?;
+        for (_, bytes) in &rows {
+            wanted.extend(Some(decode(bytes)?).filter(|row| is_wanted(row)));
+        }
+        match rows.last() {
+            Some((last, _)) if rows.len() == MAX_ROWS => after = Some(last.clone()),
+            _ => return Ok(wanted),
+        }
+    }
+}
+
 /// Counters and cursors.
 pub fn meta(view: &dyn Read) -> Result<Meta, StoreError> {
     Ok(load(view, key::META)?.unwrap_or_default())
@@ -430,6 +449,14 @@ pub fn hold(view: &dyn Read, request: &RequestId) -> Result<Option<HoldRow>, Sto
 /// All requests to us.
 pub fn holds(view: &dyn Read) -> Result<Vec<HoldRow>, StoreError> {
     table(view, key::HOLD)
+}
+
+/// Those that are wanted, however many there are.
+pub(crate) fn holds_where(
+    view: &dyn Read,
+    is_wanted: impl Fn(&HoldRow) -> bool,
+) -> Result<Vec<HoldRow>, StoreError> {
+    table_where(view, key::HOLD, is_wanted)
 }
 
 /// The newest offer for a request to us, as it was verified.

@@ -349,7 +349,7 @@ pub(crate) fn question(worker: &Worker) -> Question {
         justification: "because".into(),
         worker: worker.clone(),
         not_after: NOW.plus_s(86_400),
-        near: Vec::new(),
+        near: None,
     }
 }
 

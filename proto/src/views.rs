@@ -459,6 +459,9 @@ pub struct RequestView {
     /// near, for a person to compare.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub near: Option<Vec<NearRecord>>,
+    /// Beside them, if there are any: the name that is asked for, and the birth date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near_asked: Option<String>,
     /// At the holder, of a request that names nobody: that too few people share what is on record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub few_alike: Option<FewAlike>,

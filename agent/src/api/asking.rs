@@ -2,8 +2,12 @@
 
 use super::{Reply, document, done, input, refuse, refused};
 use crate::{
-    alike, asked_by, entropy, erasure,
+    alike,
+    asked_by::{self, NearAsked},
+    config::Worker,
+    entropy, erasure,
     event::{Event, Verdict},
+    ground,
     holder::storage,
     near_index,
     node::{NOTICE_TIMEOUT, Node, Settled},
@@ -25,6 +29,7 @@ use passerelle_model::{
     ids::RequestId,
     request::Status as RequestStatus,
     statement::{Item, MAX_ITEMS, Reliance},
+    vocabulary::{Purpose, WorkerRole},
 };
 use passerelle_proto::{v1, views::RequestView};
 use std::{sync::Arc, time::Duration};
@@ -123,7 +128,10 @@ pub(super) async fn asked_as(
         && action != Some(Action::Block)
     {
         match node.near_handles(person).await {
-            Ok(handles) => question.near = handles,
+            Ok(handles) => {
+                let person = person.clone();
+                question.near = Some(NearAsked { handles, person });
+            }
             Err(code) if action.is_some_and(Action::stops) => away = Some(code),
             Err(code) => return Err(refused(code)),
         }
@@ -232,7 +240,7 @@ fn question(node: &Node, request: &v1::AskRequest) -> Result<Question, Status> {
         justification: request.justification.clone(),
         worker: input::worker(node, &request.worker)?,
         not_after: node.clock.now().plus_s(valid_s),
-        near: Vec::new(),
+        near: None,
     })
 }
 
@@ -267,19 +275,27 @@ pub(super) fn inbox(node: &Node) -> Reply {
 pub(super) async fn show(node: &Node, request: v1::ShowRequest) -> Reply {
     let id: RequestId = input::id("request", &request.request)?;
     let worker = input::worker(node, &request.worker)?;
-    document(&view(node, id, worker.id).await?)
+    document(&view(node, id, worker).await?)
 }
 
-async fn view(node: &Node, id: RequestId, worker: String) -> Result<RequestView, Status> {
+async fn view(node: &Node, id: RequestId, worker: Worker) -> Result<RequestView, Status> {
     let failed = |e| refused(storage(e));
     let view = node.core.view();
-    if state::ask(view, &id).map_err(failed)?.is_some() {
+    if let Some(row) = state::ask(view, &id).map_err(failed)? {
+        let of_a_person = row.request.purpose == Purpose::RightsRequest;
+        // That it was denied says nothing of the person.
+        if of_a_person && row.answer.is_some() && worker.role != WorkerRole::PrivacyOfficer {
+            return Err(refuse(
+                ErrorCode::NotAParty,
+                "what a person asks about herself only a privacy officer opens: `agent rights reply`",
+            ));
+        }
         // Attested before anything is shown.
         let context = Arc::clone(&node.context);
         let now = node.clock.now();
         let request = id.clone();
         let looked = node.core.write(now, move |view| {
-            let events = requester::viewed(&context, view, &request, &worker, now)?;
+            let events = requester::viewed(&context, view, &request, &worker.id, now)?;
             let any = !events.is_empty();
             Ok((events, any))
         });
@@ -298,11 +314,16 @@ async fn view(node: &Node, id: RequestId, worker: String) -> Result<RequestView,
     let row = row.ok_or_else(|| refused(ErrorCode::UnknownRequest))?;
     // A context that does not open is shown as missing: the requester sees to it.
     let asked = asked_by::open_context(&node.context, view, &id).ok();
-    let near = asked.as_ref().map(|asked| asked.near.clone());
+    let near = asked.as_ref().and_then(|asked| asked.near.clone());
+    let near = near.filter(|_| row.purpose != Purpose::RightsRequest);
     let mut shown = render::hold_view(me(node), &row, asked);
-    if let Some(near) = near.filter(|near| !near.is_empty()) {
-        let records = near_index::shown(&node.context.vault, view, &near);
-        shown.near = Some(records.map_err(refused)?);
+    if let Some(near) = near {
+        let records = near_index::shown(&node.context.vault, view, &near.handles);
+        let records = records.map_err(refused)?;
+        // Whoever has nobody to compare with learns no name.
+        let is_compared = !records.is_empty();
+        shown.near_asked = is_compared.then(|| near_index::named(&near.person));
+        shown.near = Some(records);
     }
     if let Some(case) = &row.case
         && asked_by::names_nobody(view, &id).map_err(refused)?
@@ -341,11 +362,34 @@ pub(super) async fn review(node: &Node, request: v1::ReviewRequest) -> Reply {
             ),
         ));
     }
+    if verdict == Verdict::Approve && !request.record.is_empty() {
+        is_compared(node, &id, &request.record).await?;
+    }
     let word = Word {
         record: (!request.record.is_empty()).then(|| request.record.clone()),
         ..Word::new(verdict, &worker.id)
     };
     judge(node, id, word, Vec::new()).await
+}
+
+/// Refuses unless the request is about whom it names, and the record is near that person: the rules
+/// have decided on the handle, and the near handles beside it might be those of anybody else.
+async fn is_compared(node: &Node, id: &RequestId, record: &str) -> Result<(), Status> {
+    let view = node.core.view();
+    let asked = asked_by::open_context(&node.context, view, id).map_err(refused)?;
+    let not_asked = || refuse(ErrorCode::OutOfRange, "no other spelling is asked for");
+    let person = asked.near.ok_or_else(not_asked)?.person;
+    let handle = node.handle(&person).await.map_err(refused)?;
+    let subject = ground::subject_of(view, id).map_err(refused)?;
+    let is_near = near_index::is_near(&node.context.vault, view, &person, record);
+    if subject != Some(handle) || !is_near.map_err(refused)? {
+        return Err(refuse(
+            ErrorCode::OutOfRange,
+            "the question is not about whom it names, or nobody near has this record: answer with \
+             `cannot-say`, and ask the agency",
+        ));
+    }
+    Ok(())
 }
 
 /// What a person here decided, with `more` in the same step.

@@ -136,7 +136,7 @@ fn wanted(
         justification: String::new(),
         worker: input::worker(node, &request.worker)?,
         not_after: node.clock.now(),
-        near: Vec::new(),
+        near: None,
     };
     let supposed = preview::supposed(question.purpose, purpose.is_some(), basis.is_some());
     let wanted = Wanted {

@@ -260,7 +260,7 @@ async fn put_questions(
             ),
             worker: worker.clone(),
             not_after: round.due,
-            near: Vec::new(),
+            near: None,
         };
         match asking::asked_as(node, request.clone(), question, (person, false)).await {
             Ok((Passage::Sent, Some(statement))) => statements.push((request, statement)),

@@ -93,6 +93,7 @@ async fn record(node: &Node, request: v1::RecordServiceConsentRequest) -> Reply 
         ));
     }
     let kept = Kept {
+        token: node.context.vault.index().map_err(refused)?.token(&person),
         label: crate::render::full_name(&person),
         service: service(&request.service)?,
         evidence: optional_evidence(&request.evidence)?,
@@ -100,7 +101,6 @@ async fn record(node: &Node, request: v1::RecordServiceConsentRequest) -> Reply 
     let consent = ServiceConsentId::from_random(entropy::random().map_err(refused)?);
     let record = ServiceConsent {
         consent: consent.clone(),
-        token: node.context.vault.index().map_err(refused)?.token(&person),
         giver,
         capacity,
         method: input::code("method", &request.method)?,
@@ -188,11 +188,9 @@ fn show(node: &Node, request: &v1::ShowServiceConsentsRequest) -> Reply {
         "" => records::service_consents(node.core.view()).map_err(failed)?,
         id => vec![load(node, id)?],
     };
-    if let Some(person) = &request.person {
-        let index = node.context.vault.index().map_err(refused)?;
-        let token = index.token(&input::person(person)?);
-        rows.retain(|row| row.record.token == token);
-    }
+    let person = request.person.as_ref().map(input::person).transpose()?;
+    let index = node.context.vault.index().map_err(refused)?;
+    let token = person.map(|person| index.token(&person));
     rows.sort_by_key(|row| std::cmp::Reverse(row.record.given_at));
     let mut views = Vec::new();
     for row in rows {
@@ -200,7 +198,9 @@ fn show(node: &Node, request: &v1::ShowServiceConsentsRequest) -> Reply {
         let offered = kept.as_ref().map(|kept| kept.service.as_str());
         let is_other = !request.service.is_empty() && offered != Some(request.service.trim());
         let status = row.status(now);
-        if is_other || (request.standing && status != "active") {
+        // Of whom an erased one was nobody can say any more.
+        let is_of = token.is_none() || kept.as_ref().map(|kept| kept.token) == token;
+        if !is_of || is_other || (request.standing && status != "active") {
             continue;
         }
         views.push(view(row.record, row.withdrawn_at, status, kept));

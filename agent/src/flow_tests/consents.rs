@@ -57,8 +57,8 @@ fn terms(subject: Handle) -> (ConsentTerms, Opening) {
 }
 
 /// A consent in the log, to be sent to the clinic.
-struct Recorded {
-    consent: ConsentId,
+pub(super) struct Recorded {
+    pub(super) consent: ConsentId,
     envelope: Envelope,
     opening: Opening,
 }
@@ -86,7 +86,7 @@ impl World {
         envelope
     }
 
-    fn says_consent(
+    pub(super) fn says_consent(
         &self,
         who: &str,
         subject: Handle,
@@ -102,7 +102,7 @@ impl World {
     }
 
     /// The broker enters a consent, again if it likes, and tells the clinic.
-    fn enters(&mut self, who: &str, recorded: &Recorded) {
+    pub(super) fn enters(&mut self, who: &str, recorded: &Recorded) {
         let envelope = recorded.envelope.clone();
         let mut notice = self.federation.said(NOW, who, envelope);
         let openings = vec![recorded.opening.clone()];

@@ -10,6 +10,7 @@ use passerelle_model::{
 };
 
 const DAY_S: u64 = 86_400;
+const GONE: [&str; 2] = ["names_over", "names_forgotten"];
 const NAME: &str = "Zoé Gagnon-Bélanger";
 
 /// A world whose clinic has a name for `id`.
@@ -32,6 +33,11 @@ impl World {
         let view = self.clinic.core.view();
         let row = state::label(view, id).unwrap()?;
         names::open(&self.clinic.context.vault, view, id, &row)
+    }
+
+    /// Two looks: what is over, and what was.
+    fn forgets(&self, at: Timestamp) -> Vec<&'static str> {
+        [self.looks(at, 0), self.looks(at, 0)].concat()
     }
 
     /// One look through all names: the kinds of the events that came of it.
@@ -104,13 +110,13 @@ fn a_name_is_forgotten_its_days_after_what_it_belonged_to_is_over() {
     assert_eq!(view.scan(b"doomed/", None, 9).unwrap().len(), 1);
     world.destroys(end);
     assert_eq!(view.scan(b"doomed/", None, 9).unwrap().len(), 0);
-    assert_eq!(world.looks(end, 0), [""; 0], "nothing is left of it");
+    assert_eq!(world.forgets(end), [""; 0], "nothing is left of it");
 }
 
 #[test]
 fn a_name_that_is_said_again_after_it_was_forgotten_has_another_key() {
     let world = keeps("c-1");
-    assert_eq!(world.looks(NOW, 0), ["names_forgotten"]);
+    assert_eq!(world.forgets(NOW), GONE);
     world.named("c-1");
     world.destroys(NOW);
     assert_eq!(world.name_of("c-1").as_deref(), Some(NAME));
@@ -130,10 +136,10 @@ fn the_name_with_a_consent_is_kept_until_all_of_it_is_withdrawn_or_it_ends() {
     world.withdraws("clinic", &consent, scope);
     assert_eq!(world.looks(day, 0), [""; 0], "a part is left");
     world.withdraws("clinic", &consent, WithdrawalScope::All);
-    assert_eq!(world.looks(day, 0), ["names_forgotten"]);
+    assert_eq!(world.forgets(day), GONE);
     assert_eq!(world.name_of(consent.as_str()), None);
     assert_eq!(world.name_of(other.as_str()).as_deref(), Some(NAME));
-    assert_eq!(world.looks(NOW.plus_s(365 * DAY_S), 0), ["names_forgotten"]);
+    assert_eq!(world.forgets(NOW.plus_s(365 * DAY_S)), GONE);
     assert_eq!(world.name_of(other.as_str()), None);
 }
 
@@ -159,6 +165,24 @@ fn the_name_with_a_case_is_kept_until_it_is_closed() {
         subject: None,
         outcome: Some(CaseOutcome::ALL[0]),
     }));
-    assert_eq!(world.looks(late, 0), ["names_forgotten"]);
+    assert_eq!(world.forgets(late), GONE);
     assert_eq!(world.name_of(case.as_str()), None);
+}
+
+#[test]
+fn a_consent_that_comes_late_keeps_its_name_for_all_its_days_after() {
+    let mut world = bare();
+    let recorded = world.says_consent("clinic", KNOWN, |_| ());
+    world.named(recorded.consent.as_str());
+    assert_eq!(
+        world.looks(NOW, 90),
+        ["names_over"],
+        "it is not in the log yet"
+    );
+    world.enters("clinic", &recorded);
+    let late = NOW.plus_s(100 * DAY_S);
+    assert_eq!(world.looks(late, 90), ["names_not_over"]);
+    world.withdraws("clinic", &recorded.consent, WithdrawalScope::All);
+    assert_eq!(world.looks(late, 90), ["names_over"]);
+    assert!(world.name_of(recorded.consent.as_str()).is_some());
 }

@@ -2,6 +2,7 @@
 
 use super::{consents::bare, *};
 use crate::{
+    asked_by::NearAsked,
     near::{Likeness, near_tokens},
     near_index::{self, NearHandles},
 };
@@ -53,9 +54,12 @@ impl World {
         person: &Person,
         edit: impl FnOnce(&mut Permit),
     ) -> (Permit, Vec<&'static str>) {
-        let near = near_of(person).into_iter().map(|(_, h)| h).collect();
+        let near = NearAsked {
+            handles: near_of(person).into_iter().map(|(_, h)| h).collect(),
+            person: person.clone(),
+        };
         let (stated, mut permit) = self.ask_with(subject, |question| {
-            question.near = near;
+            question.near = Some(near);
             question.basis = LegalBasis::Gdpr6;
         });
         edit(&mut permit);

@@ -32,11 +32,11 @@ pub(crate) async fn keep(node: &Node) -> Result<(), ErrorCode> {
 /// What somebody has to look at. No name and no handle is in it.
 pub(crate) fn due(view: &dyn Read, now: Timestamp) -> Result<Vec<(AlertCode, String)>, ErrorCode> {
     let mut found = Vec::new();
-    for row in state::holds(view).map_err(storage)? {
+    let is_own = |row: &state::HoldRow| row.purpose == Purpose::RightsRequest;
+    for row in state::holds_where(view, is_own).map_err(storage)? {
         // Also what the broker has ended since: it is as little answered as before.
-        let waits = row.purpose == Purpose::RightsRequest
-            && row.given.is_none()
-            && matches!(row.status, Status::HolderReview | Status::Expired);
+        let waits =
+            row.given.is_none() && matches!(row.status, Status::HolderReview | Status::Expired);
         if let Some(by) = row.review_by.filter(|by| waits && *by <= now) {
             let (request, door, by) = (row.request, row.requester, by.to_rfc3339());
             let what = format!("`{request}` of `{door}` was to be answered by {by}");

@@ -14,6 +14,7 @@ use super::{
     record::{self, CaseEvent, Fate, Raised},
 };
 use crate::{
+    asked_by::NearAsked,
     context::Context,
     core::Outcome,
     entropy,
@@ -63,7 +64,7 @@ pub(super) struct HeldQuestion {
     justification: String,
     not_after: Timestamp,
     #[serde(default)]
-    near: Vec<Handle>,
+    near: Option<NearAsked>,
 }
 
 impl HeldQuestion {

@@ -45,7 +45,8 @@ fn in_value(value: &mut Value) {
 fn with_others(matter: &mut Matter, places: u8) {
     let others = |shift: u8| {
         let named = [(1, "first"), (2, "second")].into_iter();
-        named.filter_map(move |(bit, name)| (places >> shift & bit != 0).then(|| agency(name)))
+        let stands = move |(bit, _): &(u8, &str)| places >> shift & bit != 0;
+        named.filter(stands).map(|(_, name)| agency(name))
     };
     for consent in &mut matter.consents {
         consent.terms.recipients.extend(others(0));

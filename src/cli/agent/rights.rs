@@ -28,7 +28,8 @@ use serde::Serialize;
 use std::{
     collections::BTreeSet,
     fs::File,
-    io::BufReader,
+    io::{BufReader, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -181,7 +182,7 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(super) struct Within {
-    /// Days that the owners have [default: `days` under [rights] in agent.toml, 30]
+    /// Days that the owners have (default: `days` of the section `rights` in agent.toml, 30)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=30))]
     days: Option<u32>,
     /// Legal pack that says in how many days an owner answers; of several the shortest
@@ -447,7 +448,7 @@ async fn reply(global: Global, args: ReplyArgs) -> Result<Exit, Failure> {
     let compiled = Compiled { reply, account };
     if let Some(path) = &args.page {
         let page = rights_page::html(&compiled, global.lang());
-        std::fs::write(path, page).map_err(|e| Failure::file(path, &e))?;
+        write_page(path, page.as_bytes()).map_err(|e| Failure::file(path, &e))?;
     }
     output::print(global, &compiled, |compiled| {
         let mut text = render::rights_reply(&compiled.reply, global.lang());
@@ -495,4 +496,15 @@ fn account(
         return Err(wrong("the file changed while it was read".to_owned()));
     }
     Ok(account)
+}
+
+/// Writes a page about one person, for nobody else on this machine.
+fn write_page(path: &Path, page: &[u8]) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(path)?;
+    // Also if it was there before.
+    file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    file.write_all(page)?;
+    file.sync_all()
 }

@@ -93,7 +93,7 @@ pub(in crate::cli) fn request(view: &RequestView, lang: Lang) -> String {
         ),
     ]);
     if let Some(records) = &view.near {
-        out.push_str(&near(records, lang));
+        out.push_str(&near(records, view.near_asked.as_deref(), lang));
     }
     out.push_str(&super::few_alike(view.few_alike.as_ref(), lang));
     if let Some(index) = view.decision_index {
@@ -123,7 +123,7 @@ pub(in crate::cli) fn request(view: &RequestView, lang: Lang) -> String {
 }
 
 /// The own records that may be the person under another spelling, for whoever compares them.
-fn near(records: &[NearRecord], lang: Lang) -> String {
+fn near(records: &[NearRecord], asked: Option<&str>, lang: Lang) -> String {
     let mut out = match (records.is_empty(), lang) {
         (true, Lang::En) => "\nOther spellings are asked for too: no record here is near.\n",
         (true, Lang::Fr) => {
@@ -135,6 +135,17 @@ fn near(records: &[NearRecord], lang: Lang) -> String {
         }
     }
     .to_owned();
+    if let Some(asked) = asked {
+        let label = match lang {
+            Lang::En => "asked for:",
+            Lang::Fr => "demandé :",
+        };
+        let _infallible = writeln!(
+            out,
+            "  {label} {}",
+            asked.replace(char::is_control, "\u{fffd}")
+        );
+    }
     for record in records {
         let alike = match lang {
             Lang::En => &record.explained_en,
@@ -210,7 +221,8 @@ fn answer_text(answer: &AnswerView, lang: Lang) -> String {
 /// than that says yes.
 pub(crate) fn plain(value: &serde_json::Value) -> String {
     match value {
-        serde_json::Value::String(text) => text.clone(),
+        // Another agency's text: on a terminal a control character could rewrite what stands there.
+        serde_json::Value::String(text) => text.replace(char::is_control, "\u{fffd}"),
         serde_json::Value::Object(map) => {
             let parts: Vec<_> = map
                 .iter()

@@ -71,6 +71,12 @@ pub(in crate::cli) fn rights_tasks(tasks: &[RightsTask], lang: Lang) -> String {
 /// What an owner said, in words.
 pub(in crate::cli) fn said_words(code: &str, lang: Lang) -> &'static str {
     match (code, lang) {
+        ("told_before", Lang::En) => {
+            "It told something on the day named; that is no longer kept here."
+        }
+        ("told_before", Lang::Fr) => {
+            "Il a indiqué quelque chose le jour dit; ce n’est plus conservé ici."
+        }
         ("told", Lang::En) => "This is what it tells:",
         ("told", Lang::Fr) => "Voici ce qu’il indique :",
         ("nothing_to_report", Lang::En) => "It has nothing to report through this agency.",

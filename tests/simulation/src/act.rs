@@ -328,7 +328,7 @@ impl World {
                 justification,
                 worker,
                 not_after: now.plus_s(valid_s),
-                near: Vec::new(),
+                near: None,
             };
             let trust = context.trust(view).map_err(|_| ErrorCode::Storage)?;
             let stated = requester::ask_as(context, &trust, &request, question, now)?;

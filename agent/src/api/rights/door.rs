@@ -162,6 +162,10 @@ fn answer(node: &Node, trust: &Trust, agency: &AgencyId, rounds: Vec<Said>) -> O
     let (code, at, items, refusal) = match said {
         None => ("not_yet", None, Vec::new(), None),
         Some(said) => match said.outcome {
+            // Told once, and not kept here any more: nothing is to be read as if it were all.
+            Some(Outcome::Released) if said.items.is_empty() => {
+                ("told_before", said.at, Vec::new(), None)
+            }
             Some(Outcome::Released) => ("told", said.at, said.items, None),
             Some(Outcome::Declined) => ("refused", said.at, Vec::new(), said.refusal),
             // Whether it holds nothing or keeps something back.

@@ -82,6 +82,13 @@ pub(super) async fn restrict(node: &Node, request: v1::RestrictAccessRequest) ->
     }
     let handle = ground::subject_of(node.core.view(), &id).map_err(refused)?;
     let handle = handle.ok_or_else(|| refused(ErrorCode::WrongState))?;
+    let standing = record::restriction(node.core.view(), &handle).map_err(failed)?;
+    if standing.is_some_and(|kept| kept.stands(now) && kept.until > until) {
+        return Err(refuse(
+            ErrorCode::WrongState,
+            "a longer restriction of this person stands: answer with `cannot-say`, or lift that first",
+        ));
+    }
     let event = Event::Rights(Box::new(RightsEvent::Restricted {
         request: id.clone(),
         handle,
@@ -118,7 +125,8 @@ pub(super) fn tasks(node: &Node, request: &v1::ListTasksRequest) -> Reply {
     officer(node, &request.worker)?;
     let (view, now) = (node.core.view(), node.clock.now());
     let mut tasks = Vec::new();
-    for row in state::holds(view).map_err(failed)? {
+    let is_own = |row: &state::HoldRow| row.purpose == Purpose::RightsRequest;
+    for row in state::holds_where(view, is_own).map_err(failed)? {
         if row.purpose != Purpose::RightsRequest {
             continue;
         }
