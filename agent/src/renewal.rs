@@ -133,6 +133,7 @@ impl Home {
 mod tests {
     use super::*;
     use crate::{home::Keys, seal::SealingKeys};
+    use passerelle_audit::{keys::SigningKey, note::SignatureType};
     use passerelle_model::{bytes::PublicKey, panel::Panel, vocabulary::Sector};
 
     fn membership(agency: &str, joined: u64) -> Membership {
@@ -211,5 +212,24 @@ mod tests {
             ..membership("clinic", 9)
         };
         assert!(home.require_same(&other_log).is_err());
+    }
+
+    #[test]
+    fn an_origin_is_a_later_one_by_its_number_under_the_same_key_alone() {
+        let key = |name: &str, seed| {
+            let public = SigningKey::from_seed(&[seed; 32]).public_key();
+            let key = VerifierKey::new(name, SignatureType::Ed25519, public);
+            key.unwrap().to_string()
+        };
+        let first = key("passerelle/estrie", 1);
+        for later in ["passerelle/estrie/2", "passerelle/estrie/11"] {
+            assert!(is_later_origin(&first, &key(later, 1)), "{later}");
+            assert!(!is_later_origin(&first, &key(later, 2)), "another key");
+            assert!(!is_later_origin(&key(later, 1), &first), "back");
+        }
+        assert!(is_later_origin(&key("a/2", 1), &key("a/3", 1)));
+        assert!(!is_later_origin(&key("a/3", 1), &key("a/3", 1)));
+        assert!(!is_later_origin(&key("a/2", 1), &key("b/3", 1)));
+        assert!(!is_later_origin(&first, "no key"));
     }
 }

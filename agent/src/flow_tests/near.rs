@@ -203,3 +203,14 @@ fn a_corrected_name_is_near_by_its_new_spelling_alone() {
         0
     );
 }
+
+#[test]
+fn a_record_is_near_by_the_names_themselves_whatever_handles_came_with_them() {
+    let world = clinic();
+    let (vault, view) = (&world.clinic.context.vault, world.clinic.core.view());
+    let is_near = |person: &Person, record| near_index::is_near(vault, view, person, record);
+    assert_eq!(is_near(&soe(), "c-1"), Ok(true));
+    let stranger = Person::new("Roy", "Ida", "1970-01-02".parse().unwrap(), None).unwrap();
+    assert_eq!(is_near(&stranger, "c-1"), Ok(false));
+    assert_eq!(is_near(&soe(), "c-9"), Ok(false));
+}
