@@ -11,7 +11,7 @@ use crate::{
     event::{Event, Stated},
     ground,
     holder::storage,
-    inbound::{Settlement, settlement},
+    inbound::{Settlement, answer_in, settlement},
     rights::record::restriction_at,
     rules,
     state::{self, Meta},
@@ -286,8 +286,7 @@ fn rests_on_nothing(view: &dyn Read, stated: &Stated, now: Timestamp) -> Result<
     if !stated.payloads.contains_key(PAYLOAD_ANSWER) || seeded(Bug::LeavesAfterWithdrawal) {
         return Ok(false);
     }
-    let statement = stated.envelope.unverified_statement();
-    let Ok(Body::Answer(answer)) = statement.map(|s| s.body) else {
+    let Some(answer) = answer_in(stated) else {
         return Ok(false);
     };
     ground::has_fallen(view, &answer.request, now)
@@ -299,8 +298,7 @@ fn is_kept_back(view: &dyn Read, stated: &Stated, now: Timestamp) -> Result<bool
     if !stated.payloads.contains_key(PAYLOAD_ANSWER) {
         return Ok(false);
     }
-    let statement = stated.envelope.unverified_statement();
-    let Ok(Body::Answer(answer)) = statement.map(|s| s.body) else {
+    let Some(answer) = answer_in(stated) else {
         return Ok(false);
     };
     let kept_back = restriction_at(view, &answer.request)?;

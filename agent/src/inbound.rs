@@ -296,14 +296,18 @@ pub fn hold_back(
     Ok(events)
 }
 
+/// The answer that a statement of this agency is, if it is one.
+pub(crate) fn answer_in(stated: &Stated) -> Option<Answer> {
+    match stated.envelope.unverified_statement().ok()?.body {
+        Body::Answer(answer) => Some(answer),
+        _ => None,
+    }
+}
+
 /// The answer at place `seq` of the outbox, if there is one.
 fn answer_at(view: &dyn Read, seq: u64) -> Result<Option<Answer>, ErrorCode> {
     let stated: Option<Stated> = state::load(view, &key::out(seq)).map_err(storage)?;
-    let statement = stated.and_then(|s| s.envelope.unverified_statement().ok());
-    Ok(match statement.map(|s| s.body) {
-        Some(Body::Answer(answer)) => Some(answer),
-        _ => None,
-    })
+    Ok(stated.and_then(|stated| answer_in(&stated)))
 }
 
 pub(crate) fn after_reply(

@@ -1,8 +1,8 @@
-//! Lists of audit cases: by time, by deadline.
+//! Lists of audit cases, by time and by deadline, and of who is suspended.
 //!
 //! In scope: reads. Out of scope: what writes the places ([`super::record`]).
 
-use super::record::{AT, CASE, CaseRow, DUE, at_key};
+use super::record::{AT, CASE, CaseRow, DUE, SUSPENDED, at_key};
 use crate::state::{MAX_ROWS, key, load};
 use passerelle_model::{
     store::{Read, StoreError},
@@ -68,4 +68,17 @@ pub fn waiting(view: &dyn Read, now: Timestamp) -> Result<(u64, u64), StoreError
     };
     let overdue = places.iter().filter(|(place, _)| is_over(place)).count();
     Ok((places.len() as u64, overdue as u64))
+}
+
+/// Everybody who is suspended.
+///
+/// # Errors
+/// The store.
+pub fn suspended(view: &dyn Read) -> Result<Vec<String>, StoreError> {
+    let rows = view.scan(SUSPENDED.as_bytes(), None, MAX_ROWS)?;
+    let names = rows.iter().map(|(place, _)| {
+        let name = place.get(SUSPENDED.len()..).unwrap_or_default();
+        String::from_utf8_lossy(name).into_owned()
+    });
+    Ok(names.collect())
 }

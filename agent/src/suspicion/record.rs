@@ -3,12 +3,12 @@
 //! In scope: events, rows, `apply`, reads of one. Out of scope: lists (`lists`), what
 //! decides ([`super::question`], [`super::verdict`]).
 
-pub use super::lists::{all, open_until, page, waiting};
+pub use super::lists::{all, open_until, page, suspended, waiting};
 
 use super::{Action, Finding, Kind, detect::Pace};
 use crate::{
     holder::storage,
-    state::{MAX_ROWS, key, load, put},
+    state::{key, load, put},
     vault,
 };
 use passerelle_model::{
@@ -32,7 +32,7 @@ const CASES_OF: &str = "auditof/";
 const MAX_CASES_OF: usize = 8;
 const ASKED_BY: &str = "askedby/";
 const PACE: &str = "pace/";
-const SUSPENDED: &str = "suspended/";
+pub(super) const SUSPENDED: &str = "suspended/";
 /// Names of who may not look at a question, by request.
 const NAMED_APART: &str = "namedapart/";
 /// Ids of what was made here about a person, by handle.
@@ -426,16 +426,6 @@ pub fn asked_by(view: &dyn Read, request: &RequestId) -> Result<Option<String>, 
 /// Who suspended a worker, if one did.
 pub fn suspended_by(view: &dyn Read, worker: &str) -> Result<Option<String>, StoreError> {
     load(view, &key::of(SUSPENDED, worker.as_bytes()))
-}
-
-/// Everybody who is suspended.
-pub fn suspended(view: &dyn Read) -> Result<Vec<String>, StoreError> {
-    let rows = view.scan(SUSPENDED.as_bytes(), None, MAX_ROWS)?;
-    let names = rows.iter().map(|(place, _)| {
-        let name = place.get(SUSPENDED.len()..).unwrap_or_default();
-        String::from_utf8_lossy(name).into_owned()
-    });
-    Ok(names.collect())
 }
 
 /// An audit case.

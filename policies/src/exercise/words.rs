@@ -12,7 +12,7 @@ use super::{
 use passerelle_model::{
     ids::AgencyId,
     pdp::Effect,
-    statement::{AgreementTerms, Body, ConsentTerms, Item, WithdrawalScope},
+    statement::{Body, ConsentTerms, Item, WithdrawalScope},
     vocabulary::{CaseOutcome, Category, Language, LegalBasis, Purpose, Threshold, labels},
 };
 
@@ -31,7 +31,7 @@ pub(super) fn agency<'a>(exercise: &'a Exercise, id: &'a AgencyId, language: Lan
     named.map_or(id.as_str(), |a| a.name.say(language == Language::French))
 }
 
-fn agencies<'a>(
+pub(super) fn agencies<'a>(
     exercise: &Exercise,
     ids: impl IntoIterator<Item = &'a AgencyId>,
     language: Language,
@@ -45,7 +45,7 @@ fn categories(list: &[Category], language: Language) -> String {
     labels.collect::<Vec<_>>().join(", ")
 }
 
-fn purposes(list: &[Purpose], language: Language) -> String {
+pub(super) fn purposes(list: &[Purpose], language: Language) -> String {
     let labels = list.iter().map(|p| labels::purpose(*p, language));
     labels.collect::<Vec<_>>().join(", ")
 }
@@ -79,7 +79,9 @@ pub(super) fn event(exercise: &Exercise, event: &Event, language: Language) -> S
     match &event.action {
         Action::Nothing => String::new(),
         Action::Say { by, what, about } => said(exercise, by, what, about.as_deref(), language),
-        Action::Propose { by, terms, signers } => proposed(exercise, by, terms, signers, language),
+        Action::Propose { by, terms, signers } => {
+            agreement_words::proposed(exercise, by, terms, signers, language)
+        }
         Action::Ask(number) => exercise
             .questions
             .get(*number)
@@ -122,34 +124,6 @@ pub(super) fn event(exercise: &Exercise, event: &Event, language: Language) -> S
                 "est exclu de la fédération"
             )
         ),
-    }
-}
-
-fn proposed(
-    exercise: &Exercise,
-    by: &AgencyId,
-    terms: &AgreementTerms,
-    signers: &[AgencyId],
-    language: Language,
-) -> String {
-    let (by, what) = (
-        agency(exercise, by, language),
-        purposes(&terms.purposes, language),
-    );
-    let others = agencies(exercise, signers, language);
-    match (language, signers.is_empty()) {
-        (Language::French, true) => format!(
-            "{by} propose une entente ({what}); les autres parties ne l’ont pas encore signée."
-        ),
-        (Language::French, false) => {
-            format!("{by} propose une entente ({what}), aussi signée par {others}.")
-        }
-        (_, true) => {
-            format!("{by} proposes an agreement ({what}); the other parties have yet to sign it.")
-        }
-        (_, false) => {
-            format!("{by} proposes an agreement ({what}), signed by {others} too.")
-        }
     }
 }
 

@@ -28,8 +28,7 @@ use serde::Serialize;
 use std::{
     collections::BTreeSet,
     fs::File,
-    io::{BufReader, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    io::BufReader,
     path::{Path, PathBuf},
 };
 
@@ -448,7 +447,7 @@ async fn reply(global: Global, args: ReplyArgs) -> Result<Exit, Failure> {
     let compiled = Compiled { reply, account };
     if let Some(path) = &args.page {
         let page = rights_page::html(&compiled, global.lang());
-        write_page(path, page.as_bytes()).map_err(|e| Failure::file(path, &e))?;
+        rights_page::write(path, page.as_bytes()).map_err(|e| Failure::file(path, &e))?;
     }
     output::print(global, &compiled, |compiled| {
         let mut text = render::rights_reply(&compiled.reply, global.lang());
@@ -496,15 +495,4 @@ fn account(
         return Err(wrong("the file changed while it was read".to_owned()));
     }
     Ok(account)
-}
-
-/// Writes a page about one person, for nobody else on this machine.
-fn write_page(path: &Path, page: &[u8]) -> std::io::Result<()> {
-    let mut options = std::fs::OpenOptions::new();
-    let options = options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(path)?;
-    // Also if it was there before.
-    file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-    file.write_all(page)?;
-    file.sync_all()
 }

@@ -12,7 +12,12 @@ use passerelle_model::{
     vocabulary::{Category, Sector, labels},
 };
 use passerelle_proto::views::{OwnerAnswer, RightsView};
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    fs, io,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::Path,
+};
 
 const STYLE: &str = "\
 :root{color-scheme:light}\
@@ -229,4 +234,15 @@ fn notes(out: &mut String, lang: Lang) {
          erreur et porter plainte au commissaire à la protection de la vie privée.",
     );
     let _ = writeln!(out, "<p>{words}</p>");
+}
+
+/// Writes a page about one person, for nobody else on this machine.
+pub(super) fn write(path: &Path, page: &[u8]) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let mut file = options.open(path)?;
+    // Also if it was there before.
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    io::Write::write_all(&mut file, page)?;
+    file.sync_all()
 }
